@@ -1,0 +1,62 @@
+// The instruction sets that the micro-kernels are compiled for, and the one that runs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace pyconv {
+
+enum class Isa { generic, avx2, avx512, emulated512 };
+
+const char* isa_name(Isa isa);
+// What this processor can run, best last but for emulated512, which is for tests.
+const std::vector<Isa>& available_isas();
+// By its name; throws std::invalid_argument that says what there is.
+Isa isa_by_name(const std::string& name);
+
+// The calling thread's choice: the one set for it, else PYCONV_ISA's, else the best.
+Isa current_isa();
+void set_thread_isa(Isa isa);
+void clear_thread_isa();
+// Reads PYCONV_ISA; throws std::invalid_argument where the processor can't.
+Isa default_isa();
+
+}  // namespace pyconv
+
+// Declares the table of a family's micro-kernels for each instruction set, and NAME(isa) that
+// finds it. KERNELS is a class template over the element type.
+#if defined(__x86_64__) || defined(_M_X64)
+#define PYCONV_X86 1
+#define PYCONV_KERNEL_TABLE(KERNELS, NAME)           \
+    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)   \
+    PYCONV_KERNEL_TABLE_OF(avx2, KERNELS, NAME)      \
+    PYCONV_KERNEL_TABLE_OF(avx512, KERNELS, NAME)    \
+    PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME) \
+    template <class T>                               \
+    const KERNELS<T>& NAME(Isa isa) {                \
+        switch (isa) {                               \
+            case Isa::avx2:                          \
+                return *avx2::NAME(static_cast<T*>(nullptr));        \
+            case Isa::avx512:                        \
+                return *avx512::NAME(static_cast<T*>(nullptr));      \
+            case Isa::emulated512:                   \
+                return *emulated512::NAME(static_cast<T*>(nullptr)); \
+            default:                                 \
+                return *generic::NAME(static_cast<T*>(nullptr));     \
+        }                                            \
+    }
+#else
+#define PYCONV_KERNEL_TABLE(KERNELS, NAME)             \
+    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)     \
+    PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME) \
+    template <class T>                                 \
+    const KERNELS<T>& NAME(Isa isa) {                  \
+        return isa == Isa::emulated512 ? *emulated512::NAME(static_cast<T*>(nullptr)) \
+                                       : *generic::NAME(static_cast<T*>(nullptr));    \
+    }
+#endif
+#define PYCONV_KERNEL_TABLE_OF(ISA, KERNELS, NAME) \
+    namespace ISA {                                \
+    const KERNELS<float>* NAME(float*);            \
+    const KERNELS<double>* NAME(double*);          \
+    }

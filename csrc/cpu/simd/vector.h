@@ -1,0 +1,39 @@
+// The vector type of the micro-kernels: Vec<T> with kLanes lanes, its mask Mask<T>, and a few
+// operations. One interface, an implementation for each instruction set, chosen by the macro
+// PYCONV_ISA_<name> that the build sets for the translation unit. Only kernels.cpp files and what
+// they include may include this: everything lives in the namespace of its instruction set, so
+// that the linker can't mix them.
+//
+//   Vec::zero(), Vec::broadcast(value), Vec::load(p), Vec::load_partial(p, n)   lanes >= n are 0
+//   v.store(p), v.store_partial(p, n)           no alignment is needed
+//   v.stream(p)                                 past the caches; p aligned to the vector
+//   a + b, a - b, a * b, a / b, fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
+//   min(a, b), max(a, b)                        b where either is NaN, as the x86 instructions
+//   less(a, b), less_equal(a, b), equal(a, b), is_nan(a)  -> Mask
+//   select(mask, a, b), mask & mask, mask | mask, andnot(a, b) = !a & b, any(mask)
+//   abs(a), sqrt(a), round_even(a), reduce_add(a), reduce_max(a)    in a fixed order of lanes
+//   Vec::from_bits(integer), lane(v, i)
+//   pow2i(a) = 2^a for integral a within the exponent's range (float only)
+//   exponent_mantissa(a, &e): a = m * 2^e, m in [0.5, 1) (float only, normal a > 0)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#define PYCONV_INLINE inline __attribute__((always_inline))
+
+#if defined(PYCONV_ISA_avx512)
+#include "cpu/simd/avx512.h"
+#elif defined(PYCONV_ISA_avx2)
+#include "cpu/simd/avx2.h"
+#else
+#include "cpu/simd/generic.h"
+#endif
+
+namespace pyconv::PYCONV_ISA {
+
+// For prefetches: into all levels, or past L1.
+PYCONV_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+PYCONV_INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+}  // namespace pyconv::PYCONV_ISA

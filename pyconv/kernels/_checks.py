@@ -1,0 +1,248 @@
+"""The checks of arguments, in one place: every message names function, argument, what came and
+what was expected."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+ACTIVATIONS = {
+    None: 0,
+    "relu": 1,
+    "relu6": 2,
+    "leaky_relu": 3,
+    "sigmoid": 4,
+    "tanh": 5,
+    "silu": 6,
+    "gelu": 7,
+}
+
+
+def kind(value: Any) -> str:
+    """What came, in words, for a message."""
+    if isinstance(value, np.ndarray):
+        return f"{value.ndim}-D {value.dtype} array of shape {value.shape}"
+    return f"{type(value).__name__} {value!r}" if _short(value) else type(value).__name__
+
+
+def _short(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str, tuple)) and len(repr(value)) < 60
+
+
+def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...]) -> np.ndarray:
+    """`x` if it is a float32 or float64 array of that rank (an int, or several to choose from;
+    () takes any rank up to 4)."""
+    if not isinstance(x, np.ndarray):
+        if type(x).__module__.split(".")[0] == "cupy":
+            raise TypeError(
+                f"{function}: {argument} is a CuPy array, but this build has no CUDA backend"
+            )
+        raise TypeError(f"{function}: {argument} must be a NumPy array, got {kind(x)}")
+    if x.dtype not in _FLOATS:
+        hint = ""
+        if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
+            hint = "; convert it with .astype(numpy.float32): 16-bit types run on CUDA only"
+        raise TypeError(
+            f"{function}: {argument} must be float32 or float64, got {x.dtype}{hint}"
+        )
+    check_rank(function, argument, x, ndim)
+    return x
+
+
+def check_rank(function: str, argument: str, x: np.ndarray, ndim: int | tuple[int, ...]) -> None:
+    ranks = (ndim,) if isinstance(ndim, int) else ndim
+    if ranks and x.ndim not in ranks:
+        wanted = " or ".join(f"{rank}-D" for rank in ranks)
+        raise ValueError(
+            f"{function}: {argument} must be {wanted}, got {x.ndim}-D of shape {x.shape}"
+        )
+    if not ranks and x.ndim > 4:
+        raise ValueError(
+            f"{function}: {argument} must have at most 4 dimensions, got shape {x.shape}"
+        )
+
+
+def same_dtype(function: str, **arrays: np.ndarray | None) -> None:
+    """All arrays that are given have the dtype of the first."""
+    first_name, first = None, None
+    for name, x in arrays.items():
+        if x is None:
+            continue
+        if first is None:
+            first_name, first = name, x
+        elif x.dtype != first.dtype:
+            raise TypeError(
+                f"{function}: {name} must have the dtype of {first_name}, {first.dtype}, "
+                f"got {x.dtype}"
+            )
+
+
+def shape_of(function: str, argument: str, x: np.ndarray, shape: Sequence[int], why: str) -> None:
+    """`x` has that shape; `why` says where it comes from."""
+    if x.shape != tuple(shape):
+        raise ValueError(
+            f"{function}: {argument} must have shape {tuple(shape)} ({why}), got {x.shape}"
+        )
+
+
+def integer(function: str, argument: str, value: Any, minimum: int | None = None) -> int:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{function}: {argument} must be an int, got {kind(value)}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{function}: {argument} must be an int, got {kind(value)}") from None
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{function}: {argument} must be at least {minimum}, got {number}")
+    if abs(number) >= 2**62:
+        raise ValueError(f"{function}: {argument} is too large, got {number}")
+    return number
+
+
+def number(
+    function: str,
+    argument: str,
+    value: Any,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{function}: {argument} must be a number, got {kind(value)}")
+    result = float(value)
+    if (minimum is not None and not result >= minimum) or (
+        maximum is not None and not result <= maximum
+    ):
+        if maximum is None:
+            wanted = f"at least {minimum}"
+        elif minimum is None:
+            wanted = f"at most {maximum}"
+        else:
+            wanted = f"from {minimum} to {maximum}"
+        raise ValueError(f"{function}: {argument} must be {wanted}, got {value}")
+    return result
+
+
+def boolean(function: str, argument: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{function}: {argument} must be a bool, got {kind(value)}")
+    return bool(value)
+
+
+def pair(
+    function: str, argument: str, value: Any, minimum: int, rank: int = 2
+) -> tuple[int, ...]:
+    """An int for both axes, or one int for each (`rank` of them)."""
+    if isinstance(value, tuple):
+        if len(value) != rank:
+            wanted = "an int or a pair of ints" if rank == 2 else "an int or a tuple of one int"
+            raise ValueError(f"{function}: {argument} must be {wanted}, got {value!r}")
+        return tuple(integer(function, argument, item, minimum) for item in value)
+    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        raise TypeError(
+            f"{function}: {argument} must be an int or a tuple of {rank} ints, got {kind(value)}"
+        )
+    return (integer(function, argument, value, minimum),) * rank
+
+
+def pads(
+    function: str, argument: str, value: Any, rank: int = 2, words: bool = True
+) -> tuple[int, ...] | str:
+    """(top, bottom, left, right) (in 1-D (left, right)), or "same"; "valid" gives zeros.
+
+    Accepts an int, a tuple of `rank` ints, a tuple of `rank` pairs, or the words.
+    """
+    if isinstance(value, str):
+        if words and value == "valid":
+            return (0,) * (2 * rank)
+        if words and value == "same":
+            return "same"
+        wanted = 'an int, pairs, "valid" or "same"' if words else "an int or pairs"
+        raise ValueError(f"{function}: {argument} must be {wanted}, got {value!r}")
+    if not isinstance(value, tuple):
+        if isinstance(value, (list, np.ndarray)):
+            raise TypeError(
+                f"{function}: {argument} must be an int or a tuple, got {kind(value)}"
+            )
+        return (integer(function, argument, value, 0),) * (2 * rank)
+    if len(value) != rank:
+        raise ValueError(
+            f"{function}: {argument} must have {rank} entries, one an axis, got {value!r}"
+        )
+    result: list[int] = []
+    for item in value:
+        if isinstance(item, tuple):
+            if len(item) != 2:
+                raise ValueError(
+                    f"{function}: {argument} must have pairs (before, after), got {item!r}"
+                )
+            result += [integer(function, argument, side, 0) for side in item]
+        else:
+            result += [integer(function, argument, item, 0)] * 2
+    return tuple(result)
+
+
+def shape_argument(function: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
+    """A shape given as a tuple (or list) of `rank` ints from 0 on."""
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{function}: {argument} must be a tuple of ints, got {kind(value)}")
+    if len(value) != rank:
+        raise ValueError(
+            f"{function}: {argument} must have {rank} entries, got {len(value)}: {tuple(value)}"
+        )
+    shape = tuple(integer(function, argument, item, 0) for item in value)
+    check_count(function, argument, shape)
+    return shape
+
+
+def check_count(function: str, argument: str, shape: Sequence[int]) -> None:
+    count = 1
+    for item in shape:
+        count *= max(item, 1)
+    if count >= 2**60:
+        raise ValueError(
+            f"{function}: {argument} {tuple(shape)} has more elements than 64 bits can address"
+        )
+
+
+def activation(function: str, value: Any) -> tuple[int, float]:
+    """The code of an activation and its slope (for leaky_relu)."""
+    if value is None or isinstance(value, str):
+        if value in ACTIVATIONS:
+            return ACTIVATIONS[value], 0.01
+    elif isinstance(value, tuple) and len(value) == 2 and value[0] == "leaky_relu":
+        return ACTIVATIONS["leaky_relu"], number(function, "activation's slope", value[1])
+    elif not isinstance(value, tuple):
+        raise TypeError(
+            f"{function}: activation must be None, a str or ('leaky_relu', slope), "
+            f"got {kind(value)}"
+        )
+    names = ", ".join(name for name in ACTIVATIONS if name)
+    raise ValueError(f"{function}: activation must be None, ('leaky_relu', slope) or one of "
+                     f"{names}, got {value!r}")
+
+
+def out_array(
+    function: str, out: Any, shape: Sequence[int], dtype: np.dtype, *inputs: np.ndarray | None
+) -> None:
+    """`out` can take the result: shape, dtype, writable, apart from every input."""
+    if out is None:
+        return
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{function}: out must be a NumPy array, got {kind(out)}")
+    if out.dtype != dtype:
+        raise TypeError(f"{function}: out must be {dtype}, got {out.dtype}")
+    if out.shape != tuple(shape):
+        raise ValueError(f"{function}: out must have shape {tuple(shape)}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{function}: out must be writable, got a read-only array")
+    if 0 in out.strides and any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape)):
+        raise ValueError(f"{function}: out must not be a broadcast array, its elements overlap")
+    for x in inputs:
+        if x is not None and np.may_share_memory(out, x) and np.shares_memory(out, x):
+            raise ValueError(f"{function}: out must not overlap an input")
