@@ -11,6 +11,34 @@ PYCONV_INLINE T lane(Vec<T> a, int i) {
     return lanes[i];
 }
 
+#if defined(PYCONV_ISA_avx512) || defined(PYCONV_ISA_avx2)
+
+PYCONV_INLINE float reduce_add(__m128 a) {
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
+}
+PYCONV_INLINE float reduce_add(__m256 a) {
+    return reduce_add(_mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+}
+PYCONV_INLINE double reduce_add(__m256d a) {
+    const __m128d b = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(b, _mm_unpackhi_pd(b, b)));
+}
+#if defined(PYCONV_ISA_avx512)
+PYCONV_INLINE float reduce_add(__m512 a) {
+    return reduce_add(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)));
+}
+PYCONV_INLINE double reduce_add(__m512d a) {
+    return reduce_add(_mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1)));
+}
+#endif
+template <class T>
+PYCONV_INLINE T reduce_add(Vec<T> a) {
+    return reduce_add(a.v);
+}
+
+#else
+
 template <class T>
 PYCONV_INLINE T reduce_add(Vec<T> a) {
     T lanes[Vec<T>::kLanes];
@@ -20,6 +48,8 @@ PYCONV_INLINE T reduce_add(Vec<T> a) {
     }
     return lanes[0];
 }
+
+#endif
 
 // NaN wins.
 template <class T>

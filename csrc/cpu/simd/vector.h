@@ -21,6 +21,7 @@
 #include <cstdint>
 
 #define PYCONV_INLINE inline __attribute__((always_inline))
+#define PYCONV_INLINE_LAMBDA __attribute__((always_inline))
 
 #if defined(PYCONV_ISA_avx512)
 #include "cpu/simd/avx512.h"

@@ -1,0 +1,31 @@
+// Block sizes, with the cache arithmetic beside them. They are data: nothing here depends on the
+// number of threads, so that results don't either.
+#pragma once
+
+#include <cstdint>
+
+namespace pyconv::tuning {
+
+// GEMM. A packed panel of b, depth x 32 floats (AVX-512) or x 16 (AVX2), shares L1 with the tile's
+// rows of a: 256 x 32 x 4 = 32 KB of 48 KB (Ice Lake), 384 x 16 x 4 = 24 KB of 32 KB (Zen 3).
+constexpr std::int64_t gemm_depth(int lanes) { return lanes >= 16 ? 256 : 384; }
+// Rows of a block of a that stay in L2 while the panels pass: 140 x 256 x 4 = 143 KB of 1.25 MB;
+// 96 x 384 x 4 = 147 KB of 512 KB.
+constexpr std::int64_t gemm_rows(int lanes) { return lanes >= 16 ? 140 : 96; }
+
+// Convolution. Output pixels of a block, whose input stays in L1 and L2 while the panels of the
+// weight pass.
+constexpr std::int64_t convolution_pixels(int lanes) { return lanes >= 16 ? 140 : 96; }
+
+// Weight gradient. Pixels summed between two visits of the accumulators: a panel of dy,
+// 512 x 32 x 4 = 64 KB, and a strip of x, 512 x 14 x 4 = 28 KB, stay in L2.
+constexpr std::int64_t gradient_pixels = 512;
+
+// Tasks that a call is cut into where it is long enough: any number up to this many threads is
+// kept busy.
+constexpr std::int64_t tasks = 16;
+
+// A rough speed of compute-bound kernels, flops a microsecond, to tell short work from long.
+constexpr double flops_per_microsecond = 5e4;
+
+}  // namespace pyconv::tuning
