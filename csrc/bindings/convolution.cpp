@@ -1,7 +1,274 @@
+#include <pybind11/stl.h>
+
 #include "bindings/array.h"
+#include "core/isa.h"
+#include "cpu/convolution/convolution.h"
+#include "cpu/dense/gemm.h"
 
 namespace pyconv::bindings {
 
-void register_convolution(py::module_& module) { (void)module; }
+namespace {
+
+// stride, padding (top, bottom, left, right) and dilation, as Python hands them on.
+struct Geometry {
+    std::int64_t stride_height, stride_width, top, bottom, left, right, dilation_height,
+        dilation_width, groups;
+
+    explicit Geometry(py::handle tuple) {
+        std::int64_t* fields[] = {&stride_height, &stride_width,    &top,
+                                  &bottom,        &left,            &right,
+                                  &dilation_height, &dilation_width, &groups};
+        for (int i = 0; i < 9; ++i) {
+            *fields[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
+        }
+    }
+};
+
+ConvolutionProblem make_problem(const Shape& x, const Shape& weight, const Geometry& g) {
+    ConvolutionProblem p;
+    p.batch = x[0];
+    p.in_channels = x[1];
+    p.in_height = x[2];
+    p.in_width = x[3];
+    p.out_channels = weight[0];
+    p.kernel_height = weight[2];
+    p.kernel_width = weight[3];
+    p.stride_height = g.stride_height;
+    p.stride_width = g.stride_width;
+    p.pad_top = g.top;
+    p.pad_bottom = g.bottom;
+    p.pad_left = g.left;
+    p.pad_right = g.right;
+    p.dilation_height = g.dilation_height;
+    p.dilation_width = g.dilation_width;
+    p.groups = g.groups;
+    p.out_height = convolution_output_size(x[2], g.top, g.bottom, weight[2], g.stride_height,
+                                           g.dilation_height);
+    p.out_width = convolution_output_size(x[3], g.left, g.right, weight[3], g.stride_width,
+                                          g.dilation_width);
+    return p;
+}
+
+template <class T>
+WeightView<T> view_weight(py::handle weight, Scratch& scratch) {
+    PyArrayObject* a = as_array(weight);
+    const std::int64_t size = sizeof(T);
+    std::int64_t steps[4];
+    bool usable = PyArray_ISALIGNED(a);
+    for (int axis = 0; axis < 4; ++axis) {
+        usable = usable && PyArray_STRIDE(a, axis) % size == 0;
+        steps[axis] = PyArray_STRIDE(a, axis) / size;
+    }
+    if (usable) {
+        return {static_cast<const T*>(PyArray_DATA(a)), steps[0], steps[1], steps[2], steps[3]};
+    }
+    const Shape shape = Shape::of(weight);
+    return {contiguous<T>(weight, scratch), shape[1] * shape[2] * shape[3], shape[2] * shape[3],
+            shape[3], 1};
+}
+
+template <class T>
+Epilogue<T> make_epilogue(py::handle bias, py::handle residual, int activation, double slope,
+                          const T* y, Scratch& scratch) {
+    Epilogue<T> e;
+    e.bias = optional_dense<T>(bias, Order::c, scratch);
+    if (!residual.is_none()) e.residual_offset = channels_last<T>(residual, scratch) - y;
+    e.activation = static_cast<Activation>(activation);
+    e.slope = static_cast<T>(slope);
+    return e;
+}
+
+py::object conv2d(py::handle x, py::handle weight, py::handle packed, py::handle bias,
+                  py::handle residual, py::handle geometry, int activation, double slope,
+                  const std::string& algorithm, py::handle out) {
+    return with_float(x, [&](auto zero) {
+        using T = decltype(zero);
+        const ConvolutionProblem p =
+            make_problem(Shape::of(x), Shape::of(weight), Geometry(geometry));
+        const Algorithm chosen = choose_algorithm(Direction::forward, p, algorithm);
+        Scratch scratch;
+        Result<T> y(out, {p.batch, p.out_channels, p.out_height, p.out_width},
+                    Order::channels_last, scratch);
+        const T* image = channels_last<T>(x, scratch);
+        const WeightView<T> w = view_weight<T>(weight, scratch);
+        const T* ready = optional_dense<T>(packed, Order::c, scratch);
+        const auto epilogue =
+            make_epilogue<T>(bias, residual, activation, slope, y.data(), scratch);
+        {
+            Running running;
+            convolution_forward(current_isa(), chosen, p, image, w, ready, y.data(), epilogue);
+        }
+        return y.finish();
+    });
+}
+
+py::object pack_convolution_weight(py::handle weight, py::handle geometry,
+                                   const std::string& algorithm) {
+    return with_float(weight, [&](auto zero) {
+        using T = decltype(zero);
+        const Geometry g(geometry);
+        const Shape shape = Shape::of(weight);
+        const ConvolutionProblem p = make_problem(
+            {1, shape[1] * g.groups, shape[2] * g.dilation_height, shape[3] * g.dilation_width},
+            shape, g);
+        const Algorithm chosen = choose_algorithm(Direction::forward, p, algorithm);
+        Scratch scratch;
+        const WeightView<T> w = view_weight<T>(weight, scratch);
+        Result<T> result({packed_weight_size<T>(current_isa(), chosen, p)}, Order::c, scratch);
+        {
+            Running running;
+            pack_weight(current_isa(), chosen, p, w, result.data());
+        }
+        return result.finish();
+    });
+}
+
+// Backward data, and transposed convolution with its bias and activation. `shape` is the result's.
+py::object conv2d_backward_input(py::handle dy, py::handle weight, py::handle bias,
+                                 const std::array<std::int64_t, 4>& shape, py::handle geometry,
+                                 int activation, double slope, const std::string& algorithm,
+                                 py::handle out) {
+    return with_float(dy, [&](auto zero) {
+        using T = decltype(zero);
+        const Shape dx_shape{shape[0], shape[1], shape[2], shape[3]};
+        ConvolutionProblem p = make_problem(dx_shape, Shape::of(weight), Geometry(geometry));
+        p.out_height = Shape::of(dy)[2];
+        p.out_width = Shape::of(dy)[3];
+        const Algorithm chosen = choose_algorithm(Direction::backward_input, p, algorithm);
+        Scratch scratch;
+        Result<T> dx(out, dx_shape, Order::channels_last, scratch);
+        const T* gradient = channels_last<T>(dy, scratch);
+        const WeightView<T> w = view_weight<T>(weight, scratch);
+        const auto epilogue =
+            make_epilogue<T>(bias, py::none(), activation, slope, dx.data(), scratch);
+        {
+            Running running;
+            convolution_backward_input(current_isa(), chosen, p, gradient, w, dx.data(), epilogue);
+        }
+        return dx.finish();
+    });
+}
+
+// The result (and out) is the gradient in memory order: kernel height, kernel width, in, out.
+py::object conv2d_backward_weight(py::handle dy, py::handle x,
+                                  const std::array<std::int64_t, 4>& shape, py::handle geometry,
+                                  const std::string& algorithm, py::handle out) {
+    return with_float(dy, [&](auto zero) {
+        using T = decltype(zero);
+        const Shape dw_shape{shape[0], shape[1], shape[2], shape[3]};
+        ConvolutionProblem p = make_problem(Shape::of(x), dw_shape, Geometry(geometry));
+        p.out_height = Shape::of(dy)[2];
+        p.out_width = Shape::of(dy)[3];
+        const Algorithm chosen = choose_algorithm(Direction::backward_weight, p, algorithm);
+        Scratch scratch;
+        Result<T> dw(out, {shape[2], shape[3], shape[1], shape[0]}, Order::c, scratch);
+        const T* gradient = channels_last<T>(dy, scratch);
+        const T* image = channels_last<T>(x, scratch);
+        {
+            Running running;
+            convolution_backward_weight(current_isa(), chosen, p, gradient, image, dw.data());
+        }
+        return dw.finish();
+    });
+}
+
+py::object conv2d_backward_bias(py::handle dy, py::handle out) {
+    return with_float(dy, [&](auto zero) {
+        using T = decltype(zero);
+        const Shape shape = Shape::of(dy);
+        Scratch scratch;
+        Result<T> db(out, {shape[1]}, Order::c, scratch);
+        const T* gradient = channels_last<T>(dy, scratch);
+        {
+            Running running;
+            column_sums(current_isa(), gradient, shape[0] * shape[2] * shape[3], shape[1],
+                        shape[1], db.data());
+        }
+        return db.finish();
+    });
+}
+
+py::object separable(py::handle x, py::handle depthwise, py::handle pointwise, py::handle bias,
+                     py::handle geometry, int activation, double slope, py::handle out) {
+    return with_float(x, [&](auto zero) {
+        using T = decltype(zero);
+        const ConvolutionProblem p =
+            make_problem(Shape::of(x), Shape::of(depthwise), Geometry(geometry));
+        const std::int64_t channels = Shape::of(pointwise)[0];
+        Scratch scratch;
+        Result<T> y(out, {p.batch, channels, p.out_height, p.out_width}, Order::channels_last,
+                    scratch);
+        const T* image = channels_last<T>(x, scratch);
+        const WeightView<T> d = view_weight<T>(depthwise, scratch);
+        const WeightView<T> w = view_weight<T>(pointwise, scratch);
+        const auto epilogue =
+            make_epilogue<T>(bias, py::none(), activation, slope, y.data(), scratch);
+        {
+            Running running;
+            separable_forward(current_isa(), p, image, d, w, channels, y.data(), epilogue);
+        }
+        return y.finish();
+    });
+}
+
+py::tuple separable_backward_binding(py::handle dy, py::handle x, py::handle depthwise,
+                                     py::handle pointwise, py::handle geometry) {
+    return with_float(dy, [&](auto zero) {
+        using T = decltype(zero);
+        const ConvolutionProblem p =
+            make_problem(Shape::of(x), Shape::of(depthwise), Geometry(geometry));
+        const std::int64_t channels = Shape::of(pointwise)[0];
+        Scratch scratch;
+        Result<T> dx(Shape::of(x), Order::channels_last, scratch);
+        Result<T> dd({p.kernel_height, p.kernel_width, 1, p.out_channels}, Order::c, scratch);
+        Result<T> dp({1, 1, p.out_channels, channels}, Order::c, scratch);
+        Result<T> db({channels}, Order::c, scratch);
+        const T* gradient = channels_last<T>(dy, scratch);
+        const T* image = channels_last<T>(x, scratch);
+        const WeightView<T> d = view_weight<T>(depthwise, scratch);
+        const WeightView<T> w = view_weight<T>(pointwise, scratch);
+        {
+            Running running;
+            separable_backward(current_isa(), p, gradient, image, d, w, channels, dx.data(),
+                               dd.data(), dp.data(), db.data());
+        }
+        return py::make_tuple(dx.finish(), dd.finish(), dp.finish(), db.finish());
+    });
+}
+
+py::list algorithms(const std::string& direction, const std::array<std::int64_t, 4>& input,
+                    const std::array<std::int64_t, 4>& weight, py::handle geometry) {
+    const ConvolutionProblem p =
+        make_problem({input[0], input[1], input[2], input[3]},
+                     {weight[0], weight[1], weight[2], weight[3]}, Geometry(geometry));
+    const Direction d = direction == "forward"          ? Direction::forward
+                        : direction == "backward_input" ? Direction::backward_input
+                                                        : Direction::backward_weight;
+    py::list result;
+    for (const Verdict& verdict : convolution_algorithms(d, p)) {
+        result.append(py::make_tuple(verdict.name, verdict.refusal));
+    }
+    return result;
+}
+
+}  // namespace
+
+void register_convolution(py::module_& module) {
+    module.def("convolution_output_size", &convolution_output_size);
+    module.def("transposed_output_size", &transposed_output_size);
+    module.def("same_padding", [](std::int64_t size, std::int64_t kernel, std::int64_t stride,
+                                  std::int64_t dilation) {
+        const SamePadding pad = same_padding(size, kernel, stride, dilation);
+        return py::make_tuple(pad.before, pad.after);
+    });
+    module.def("conv2d", &conv2d);
+    module.def("pack_convolution_weight", &pack_convolution_weight);
+    module.def("conv2d_backward_input", &conv2d_backward_input);
+    module.def("conv2d_backward_weight", &conv2d_backward_weight);
+    module.def("conv2d_backward_bias", &conv2d_backward_bias);
+    module.def("depthwise_separable_conv2d", &separable);
+    module.def("depthwise_separable_conv2d_backward", &separable_backward_binding);
+    module.def("convolution_algorithms", &algorithms);
+}
 
 }  // namespace pyconv::bindings

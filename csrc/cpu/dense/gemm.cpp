@@ -14,7 +14,7 @@ namespace pyconv {
 
 namespace {
 
-constexpr std::int32_t kFirstTap = 0;
+constexpr TapPair kOneTap{0, 0};
 
 // The epilogue of one block of k: sums go on in c until the last block, which alone adds bias and
 // activation; the residual comes with the first.
@@ -172,7 +172,7 @@ class BlockedGemm {
                             a_rows[i] = p_.a + (row + i) * p_.a_row + k0;
                             c_rows[i] = c + i * p_.c_row;
                         }
-                        const RowTile<T> tile{a_rows, 0, &kFirstTap, 1, depth, b, 0, b_step,
+                        const RowTile<T> tile{a_rows, 0, &kOneTap, 1, depth, b, 0, b_step,
                                               c_rows, panels_.last(panel)};
                         kernels_.rows[vectors][rows](tile, e);
                     }

@@ -35,6 +35,12 @@ class Panels {
     int last(std::int64_t panel) const {
         return static_cast<int>(valid(panel) - (vectors(panel) - 1) * lanes_);
     }
+    // The tallest tile that every panel has.
+    int tallest(const DenseKernels<T>& kernels) const {
+        const int first = kernels.max_rows[vectors(0)];
+        const int final = kernels.max_rows[vectors(count_ - 1)];
+        return first < final ? first : final;
+    }
     // Where a panel of `rows` packed rows begins, and how much all of them take.
     std::int64_t offset(std::int64_t panel, std::int64_t rows) const { return first(panel) * rows; }
     std::int64_t size(std::int64_t rows) const { return padded_columns() * rows; }

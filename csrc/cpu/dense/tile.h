@@ -20,12 +20,16 @@ struct Epilogue {
 };
 
 // Rows of A by pointers: the sum runs over `taps` runs of `depth` neighbouring elements each.
-//   c[i][j] = sum over t, k of a[t * a_tap + i][k] * b[tap_index[t] * b_tap + k * b_step + j]
+//   c[i][j] = sum over t, k of a[tap[t].a * a_tap + i][k] * b[tap[t].b * b_tap + k * b_step + j]
+struct TapPair {
+    std::int32_t a, b;
+};
+
 template <class T>
 struct RowTile {
     const T* const* a;
     std::int64_t a_tap;       // pointers from one tap to the next
-    const std::int32_t* tap;  // which taps take part
+    const TapPair* tap;       // which taps take part
     std::int64_t taps;
     std::int64_t depth;
     const T* b;

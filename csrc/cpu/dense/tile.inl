@@ -103,8 +103,8 @@ void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
     for (std::int64_t t = 0; t < tile.taps; ++t) {
         const T* a[kRows];
 #pragma GCC unroll 14
-        for (int i = 0; i < kRows; ++i) a[i] = tile.a[t * tile.a_tap + i];
-        const T* b = tile.b + tile.tap[t] * tile.b_tap;
+        for (int i = 0; i < kRows; ++i) a[i] = tile.a[tile.tap[t].a * tile.a_tap + i];
+        const T* b = tile.b + tile.tap[t].b * tile.b_tap;
         for (std::int64_t k = 0; k < depth; ++k) {
             V w[kVectors];
 #pragma GCC unroll 3

@@ -1,0 +1,215 @@
+#include "cpu/convolution/convolution.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "cpu/convolution/depthwise.h"
+#include "cpu/convolution/few_channels.h"
+#include "cpu/convolution/weight_gradient.h"
+#include "cpu/tuning/blocks.h"
+
+namespace pyconv {
+
+namespace {
+
+// The epilogue over an image that a kernel without one has written.
+template <class T>
+void finish_image(const DenseKernels<T>& kernels, T* y, std::int64_t pixels, std::int64_t channels,
+                  const Epilogue<T>& epilogue) {
+    const EvenCut strips(pixels, std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(1, channels)));
+    const int vectors = static_cast<int>((channels + kernels.lanes - 1) / kernels.lanes);
+    const int last = static_cast<int>(channels - (vectors - 1) * kernels.lanes);
+    parallel_for(strips.count(), static_cast<double>(pixels * channels) / 2e3,
+                 [&](std::int64_t strip) {
+        Scratch scratch;
+        T* const sums = scratch.take<T>(vectors * kernels.lanes);
+        for (std::int64_t i = strips.begin(strip); i < strips.begin(strip) + strips.size(strip);
+             ++i) {
+            std::copy(y + i * channels, y + (i + 1) * channels, sums);
+            kernels.finish_row(sums, y + i * channels, vectors, last, epilogue);
+        }
+    });
+}
+
+// Forward, with the weight packed already.
+template <class T>
+void direct_forward(const DenseKernels<T>& kernels, const ConvolutionProblem& p, const T* x,
+                    const T* packed, T* y, const Epilogue<T>& epilogue) {
+    IndirectProblem<T> q;
+    q.batch = p.batch;
+    q.grid_height = p.out_height;
+    q.grid_width = p.out_width;
+    q.out = y;
+    q.out_pixel = p.out_channels;
+    q.out_row = p.out_width * q.out_pixel;
+    q.out_image = p.out_height * q.out_row;
+    q.in = x;
+    q.in_pixel = p.in_channels;
+    q.in_row = p.in_width * q.in_pixel;
+    q.in_image = p.in_height * q.in_row;
+    q.in_height = p.in_height;
+    q.in_width = p.in_width;
+    q.step_y = p.stride_height;
+    q.step_x = p.stride_width;
+    for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+        for (std::int64_t s = 0; s < p.kernel_width; ++s) {
+            q.taps.push_back({r * p.dilation_height - p.pad_top,
+                              s * p.dilation_width - p.pad_left,
+                              static_cast<std::int32_t>(r * p.kernel_width + s)});
+        }
+    }
+    q.depth = p.group_in();
+    q.columns = p.group_out();
+    q.groups = p.groups;
+    q.packed = packed;
+    q.packed_taps = p.taps();
+    q.epilogue = epilogue;
+    run_indirect(kernels, q);
+}
+
+// Backward data, one problem for each phase of the stride: the input positions iy = phase + stride
+// * gy see the taps r with (iy + pad - r * dilation) divisible by the stride, at dy row
+// (iy + pad - r * dilation) / stride. No zeros are inserted.
+template <class T>
+void direct_backward_input(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
+                           const T* dy, const T* packed, T* dx, const Epilogue<T>& epilogue) {
+    IndirectProblem<T> q;
+    q.batch = p.batch;
+    q.in = dy;
+    q.in_pixel = p.out_channels;
+    q.in_row = p.out_width * q.in_pixel;
+    q.in_image = p.out_height * q.in_row;
+    q.in_height = p.out_height;
+    q.in_width = p.out_width;
+    q.depth = p.group_out();
+    q.columns = p.group_in();
+    q.groups = p.groups;
+    q.packed = packed;
+    q.packed_taps = p.taps();
+    q.epilogue = epilogue;
+    const std::int64_t dx_row = p.in_width * p.in_channels;
+    q.out_image = p.in_height * dx_row;
+    q.out_row = p.stride_height * dx_row;
+    q.out_pixel = p.stride_width * p.in_channels;
+    for (std::int64_t py = 0; py < std::min(p.stride_height, p.in_height); ++py) {
+        for (std::int64_t px = 0; px < std::min(p.stride_width, p.in_width); ++px) {
+            q.grid_height = (p.in_height - py + p.stride_height - 1) / p.stride_height;
+            q.grid_width = (p.in_width - px + p.stride_width - 1) / p.stride_width;
+            q.out = dx + py * dx_row + px * p.in_channels;
+            q.taps.clear();
+            for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+                const std::int64_t y = py + p.pad_top - r * p.dilation_height;
+                if (y % p.stride_height != 0) continue;
+                for (std::int64_t s = 0; s < p.kernel_width; ++s) {
+                    const std::int64_t x = px + p.pad_left - s * p.dilation_width;
+                    if (x % p.stride_width != 0) continue;
+                    q.taps.push_back({y / p.stride_height, x / p.stride_width,
+                                      static_cast<std::int32_t>(r * p.kernel_width + s)});
+                }
+            }
+            run_indirect(kernels, q);
+        }
+    }
+}
+
+}  // namespace
+
+template <class T>
+std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionProblem& p) {
+    if (algorithm == Algorithm::depthwise) {
+        return depthwise_weight_size(depthwise_kernels<T>(isa), p);
+    }
+    const Panels<T> panels(dense_kernels<T>(isa), p.group_out());
+    return p.groups * panels.size(p.taps() * p.group_in());
+}
+
+template <class T>
+void pack_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
+                 const WeightView<T>& weight, T* packed) {
+    if (algorithm == Algorithm::depthwise) {
+        pack_depthwise(depthwise_kernels<T>(isa), p, weight, packed);
+    } else {
+        pack_forward(dense_kernels<T>(isa), weight, p.groups, p.group_out(), p.group_in(),
+                     p.kernel_height, p.kernel_width, packed);
+    }
+}
+
+template <class T>
+void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem& p, const T* x,
+                         const WeightView<T>& weight, const T* packed, T* y,
+                         const Epilogue<T>& epilogue) {
+    if (p.outputs() == 0 || p.out_channels == 0) return;
+    Scratch scratch;
+    if (!packed) {
+        T* const fresh = scratch.take<T>(packed_weight_size<T>(isa, algorithm, p));
+        pack_weight(isa, algorithm, p, weight, fresh);
+        packed = fresh;
+    }
+    const DenseKernels<T>& kernels = dense_kernels<T>(isa);
+    switch (algorithm) {
+        case Algorithm::depthwise:
+            if (epilogue.residual_offset != 0) {
+                depthwise_forward(depthwise_kernels<T>(isa), p, x, packed, y, Epilogue<T>{});
+                finish_image(kernels, y, p.outputs(), p.out_channels, epilogue);
+            } else {
+                depthwise_forward(depthwise_kernels<T>(isa), p, x, packed, y, epilogue);
+            }
+            break;
+        case Algorithm::few_channels:
+            few_channels_forward(kernels, p, x, packed, y, epilogue);
+            break;
+        case Algorithm::direct:
+            direct_forward(kernels, p, x, packed, y, epilogue);
+            break;
+    }
+}
+
+template <class T>
+void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
+                                const T* dy, const WeightView<T>& weight, T* dx,
+                                const Epilogue<T>& epilogue) {
+    if (p.batch == 0 || p.in_channels == 0) return;
+    const DenseKernels<T>& kernels = dense_kernels<T>(isa);
+    Scratch scratch;
+    if (algorithm == Algorithm::depthwise) {
+        depthwise_backward_input(depthwise_kernels<T>(isa), p, dy, weight, dx, epilogue);
+    } else if (algorithm == Algorithm::few_channels) {
+        T* const packed = scratch.take<T>(patches_size(kernels, p));
+        pack_patches(kernels, p, weight, packed);
+        few_channels_backward_input(kernels, p, dy, packed, dx, epilogue);
+    } else {
+        const Panels<T> panels(kernels, p.group_in());
+        T* const packed = scratch.take<T>(p.groups * panels.size(p.taps() * p.group_out()));
+        pack_backward(kernels, weight, p.groups, p.group_out(), p.group_in(), p.kernel_height,
+                      p.kernel_width, packed);
+        direct_backward_input(kernels, p, dy, packed, dx, epilogue);
+    }
+}
+
+template <class T>
+void convolution_backward_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
+                                 const T* dy, const T* x, T* dw) {
+    if (algorithm == Algorithm::depthwise) {
+        depthwise_backward_weight(depthwise_kernels<T>(isa), p, dy, x, dw);
+    } else {
+        weight_gradient(dense_kernels<T>(isa), p, dy, x, dw,
+                        algorithm == Algorithm::few_channels);
+    }
+}
+
+#define PYCONV_INSTANTIATE(T)                                                                     \
+    template std::int64_t packed_weight_size<T>(Isa, Algorithm, const ConvolutionProblem&);       \
+    template void pack_weight<T>(Isa, Algorithm, const ConvolutionProblem&, const WeightView<T>&, \
+                                 T*);                                                             \
+    template void convolution_forward<T>(Isa, Algorithm, const ConvolutionProblem&, const T*,     \
+                                         const WeightView<T>&, const T*, T*, const Epilogue<T>&); \
+    template void convolution_backward_input<T>(Isa, Algorithm, const ConvolutionProblem&,        \
+                                                const T*, const WeightView<T>&, T*,               \
+                                                const Epilogue<T>&);                              \
+    template void convolution_backward_weight<T>(Isa, Algorithm, const ConvolutionProblem&,       \
+                                                 const T*, const T*, T*);
+PYCONV_INSTANTIATE(float)
+PYCONV_INSTANTIATE(double)
+
+}  // namespace pyconv

@@ -1,0 +1,63 @@
+// Convolution on the CPU: which algorithm takes a problem, and the passes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/isa.h"
+#include "core/problem.h"
+#include "cpu/convolution/indirect.h"
+
+namespace pyconv {
+
+enum class Direction { forward, backward_input, backward_weight };
+enum class Algorithm { depthwise, few_channels, direct };
+
+// One algorithm's answer to a problem.
+struct Verdict {
+    Algorithm algorithm;
+    const char* name;
+    std::string refusal;  // empty: it accepts
+};
+// In the order of preference; "direct", the last, accepts everything.
+std::vector<Verdict> convolution_algorithms(Direction direction, const ConvolutionProblem& problem);
+// The first that accepts ("auto"), or the one named; throws std::invalid_argument with the reason.
+Algorithm choose_algorithm(Direction direction, const ConvolutionProblem& problem,
+                           const std::string& name);
+
+// Images are dense N, H, W, C. `packed` is what pack_weight made for this instruction set, or null.
+template <class T>
+void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem& problem,
+                         const T* x, const WeightView<T>& weight, const T* packed, T* y,
+                         const Epilogue<T>& epilogue);
+template <class T>
+std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionProblem& problem);
+template <class T>
+void pack_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& problem,
+                 const WeightView<T>& weight, T* packed);
+
+// The epilogue serves transposed convolution, which is this pass.
+template <class T>
+void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionProblem& problem,
+                                const T* dy, const WeightView<T>& weight, T* dx,
+                                const Epilogue<T>& epilogue);
+// dw lies as kernel_height, kernel_width, in_channels / groups, out_channels.
+template <class T>
+void convolution_backward_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& problem,
+                                 const T* dy, const T* x, T* dw);
+
+// A depthwise convolution and the 1x1 convolution of its result, a strip of rows at a time, so
+// that the middle image stays in the cache. `problem` is the depthwise one; the pointwise weight
+// is out x middle.
+template <class T>
+void separable_forward(Isa isa, const ConvolutionProblem& problem, const T* x,
+                       const WeightView<T>& depthwise, const WeightView<T>& pointwise,
+                       std::int64_t out_channels, T* y, const Epilogue<T>& epilogue);
+// d_depthwise lies as kernel_height, kernel_width, 1, middle; d_pointwise as middle, out.
+template <class T>
+void separable_backward(Isa isa, const ConvolutionProblem& problem, const T* dy, const T* x,
+                        const WeightView<T>& depthwise, const WeightView<T>& pointwise,
+                        std::int64_t out_channels, T* dx, T* d_depthwise, T* d_pointwise,
+                        T* dbias);
+
+}  // namespace pyconv

@@ -1,0 +1,360 @@
+#include "cpu/convolution/depthwise.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "cpu/dense/panels.h"
+#include "cpu/tuning/blocks.h"
+
+namespace pyconv {
+
+namespace {
+
+// Depthwise kernels run at the speed of memory: flops a microsecond.
+constexpr double kSpeed = 1.5e4;
+
+std::int64_t rounded(std::int64_t channels, int lanes) {
+    return (channels + lanes - 1) / lanes * lanes;
+}
+
+// Every input channel `multiplier` times.
+template <class T>
+const T* repeat_channels(const T* x, std::int64_t pixels, std::int64_t channels,
+                         std::int64_t multiplier, Scratch& scratch) {
+    T* const repeated = scratch.take<T>(pixels * channels * multiplier);
+    T* to = repeated;
+    for (std::int64_t i = 0; i < pixels * channels; ++i) {
+        for (std::int64_t m = 0; m < multiplier; ++m) *to++ = x[i];
+    }
+    return repeated;
+}
+
+ConvolutionProblem with_repeated_channels(const ConvolutionProblem& p) {
+    ConvolutionProblem q = p;
+    q.in_channels = q.groups = p.out_channels;
+    return q;
+}
+
+// Output rows of a task: about 16 tasks for an image, of two rows at least.
+EvenCut strips_of(const ConvolutionProblem& p) {
+    const std::int64_t rows = std::max<std::int64_t>(
+        2, (p.batch * p.out_height + tuning::tasks * 2 - 1) / (tuning::tasks * 2));
+    return EvenCut(p.out_height, std::min(rows + rows % 2, std::max<std::int64_t>(p.out_height, 1)));
+}
+
+}  // namespace
+
+template <class T>
+std::int64_t depthwise_weight_size(const DepthwiseKernels<T>& kernels,
+                                   const ConvolutionProblem& p) {
+    return p.taps() * rounded(p.out_channels, kernels.lanes);
+}
+
+template <class T>
+void pack_depthwise(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p,
+                    const WeightView<T>& w, T* packed) {
+    const std::int64_t step = rounded(p.out_channels, kernels.lanes);
+    for (std::int64_t tap = 0; tap < p.taps(); ++tap) {
+        const T* from = w.data + tap / p.kernel_width * w.row + tap % p.kernel_width * w.column;
+        T* to = packed + tap * step;
+        for (std::int64_t c = 0; c < p.out_channels; ++c) to[c] = from[c * w.out];
+        std::fill(to + p.out_channels, to + step, T(0));
+    }
+}
+
+template <class T>
+void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p,
+                     const T* image, const T* packed, std::int64_t begin, std::int64_t end, T* out,
+                     const Epilogue<T>& e) {
+    const std::int64_t channels = p.in_channels;
+    const std::int64_t step = rounded(channels, kernels.lanes);
+    const std::int64_t in_row = p.in_width * channels;
+    const std::int64_t out_row = p.out_width * channels;
+    const auto slid = p.kernel_height == p.kernel_width &&
+                              (p.kernel_height == 3 || p.kernel_height == 5) &&
+                              p.dilation_height == 1 && p.dilation_width == 1 &&
+                              p.stride_height == p.stride_width && p.stride_height <= 2
+                          ? kernels.rows[p.kernel_height][p.stride_height]
+                          : nullptr;
+    const Interior inner = slid ? interior(p.in_width, p.out_width, p.pad_left, p.kernel_width,
+                                           p.stride_width, 1)
+                                : Interior{0, 0};
+    Scratch scratch;
+    T* const zeros = scratch.take<T>(in_row);
+    std::fill(zeros, zeros + in_row, T(0));
+    const T** in = scratch.take<const T*>(p.taps());
+    const T** weight = scratch.take<const T*>(p.taps());
+
+    const auto pixel = [&](std::int64_t oy, std::int64_t ox) {
+        int taps = 0;
+        for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+            const std::int64_t iy = oy * p.stride_height - p.pad_top + r * p.dilation_height;
+            if (iy < 0 || iy >= p.in_height) continue;
+            for (std::int64_t s = 0; s < p.kernel_width; ++s) {
+                const std::int64_t ix = ox * p.stride_width - p.pad_left + s * p.dilation_width;
+                if (ix < 0 || ix >= p.in_width) continue;
+                in[taps] = image + iy * in_row + ix * channels;
+                weight[taps++] = packed + (r * p.kernel_width + s) * step;
+            }
+        }
+        kernels.pixel({in, weight, taps, channels, out + (oy - begin) * out_row + ox * channels,
+                       e.bias, e.activation, e.slope});
+    };
+
+    const T* rows_in[8];
+    T* rows_out[kMaxDepthwiseRows];
+    for (std::int64_t oy = begin; oy < end;) {
+        const int rows = slid ? static_cast<int>(std::min<std::int64_t>(2, end - oy)) : 1;
+        if (inner.end > inner.begin) {
+            const std::int64_t top = oy * p.stride_height - p.pad_top;
+            const std::int64_t left = inner.begin * p.stride_width - p.pad_left;
+            const std::int64_t height = p.kernel_height + p.stride_height * (rows - 1);
+            for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
+                for (std::int64_t y = 0; y < height; ++y) {
+                    const bool inside = top + y >= 0 && top + y < p.in_height;
+                    rows_in[y] = (inside ? image + (top + y) * in_row : zeros) +
+                                 left * channels + c;
+                }
+                for (int r = 0; r < rows; ++r) {
+                    rows_out[r] =
+                        out + (oy - begin + r) * out_row + inner.begin * channels + c;
+                }
+                slid[rows]({rows_in, channels, packed + c, step, rows_out, channels,
+                            inner.end - inner.begin,
+                            static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c)),
+                            e.bias ? e.bias + c : nullptr, e.activation, e.slope});
+            }
+        }
+        for (int r = 0; r < rows; ++r) {
+            for (std::int64_t ox = 0; ox < inner.begin; ++ox) pixel(oy + r, ox);
+            for (std::int64_t ox = inner.end; ox < p.out_width; ++ox) pixel(oy + r, ox);
+        }
+        oy += rows;
+    }
+}
+
+template <class T>
+void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& problem,
+                       const T* x, const T* packed, T* y, const Epilogue<T>& epilogue) {
+    if (problem.outputs() == 0) return;
+    Scratch scratch;
+    ConvolutionProblem p = problem;
+    if (p.out_channels != p.in_channels) {
+        x = repeat_channels(x, p.batch * p.in_height * p.in_width, p.in_channels,
+                            p.out_channels / p.in_channels, scratch);
+        p = with_repeated_channels(p);
+    }
+    const EvenCut strips = strips_of(p);
+    parallel_for(p.batch * strips.count(), p.flops() / kSpeed, [&](std::int64_t task) {
+        const std::int64_t image = task / strips.count();
+        const std::int64_t strip = task % strips.count();
+        const std::int64_t begin = strips.begin(strip);
+        depthwise_strip(kernels, p, x + image * p.in_height * p.in_width * p.in_channels, packed,
+                        begin, begin + strips.size(strip),
+                        y + (image * p.out_height + begin) * p.out_width * p.out_channels,
+                        epilogue);
+    });
+}
+
+template <class T>
+void depthwise_backward_input(const DepthwiseKernels<T>& kernels,
+                              const ConvolutionProblem& problem, const T* dy,
+                              const WeightView<T>& weight, T* dx, const Epilogue<T>& epilogue) {
+    const std::int64_t pixels = problem.batch * problem.in_height * problem.in_width;
+    if (pixels == 0 || problem.in_channels == 0) return;
+    Scratch scratch;
+    ConvolutionProblem p = problem;
+    T* sums = dx;
+    Epilogue<T> e = epilogue;
+    const std::int64_t multiplier = p.out_channels / p.in_channels;
+    if (multiplier != 1) {
+        p = with_repeated_channels(p);
+        sums = scratch.take<T>(pixels * p.in_channels);
+        e = Epilogue<T>{};
+    }
+    T* const packed = scratch.take<T>(depthwise_weight_size(kernels, p));
+    if (p.stride_height == 1 && p.stride_width == 1) {
+        // The convolution of dy with the turned kernel.
+        ConvolutionProblem q = p;
+        std::swap(q.in_height, q.out_height);
+        std::swap(q.in_width, q.out_width);
+        const std::int64_t reach_y = p.dilation_height * (p.kernel_height - 1);
+        const std::int64_t reach_x = p.dilation_width * (p.kernel_width - 1);
+        q.pad_top = reach_y - p.pad_top;
+        q.pad_left = reach_x - p.pad_left;
+        q.pad_bottom = q.out_height + reach_y - q.in_height - q.pad_top;
+        q.pad_right = q.out_width + reach_x - q.in_width - q.pad_left;
+        WeightView<T> turned = weight;
+        turned.data += (p.kernel_height - 1) * weight.row + (p.kernel_width - 1) * weight.column;
+        turned.row = -weight.row;
+        turned.column = -weight.column;
+        pack_depthwise(kernels, q, turned, packed);
+        depthwise_forward(kernels, q, dy, packed, sums, e);
+    } else {
+        pack_depthwise(kernels, p, weight, packed);
+        const std::int64_t channels = p.in_channels;
+        const std::int64_t step = rounded(channels, kernels.lanes);
+        parallel_for(p.batch * p.in_height, p.flops() / kSpeed, [&](std::int64_t task) {
+            const std::int64_t image = task / p.in_height;
+            const std::int64_t iy = task % p.in_height;
+            Scratch local;
+            const T** in = local.take<const T*>(p.taps());
+            const T** w = local.take<const T*>(p.taps());
+            for (std::int64_t ix = 0; ix < p.in_width; ++ix) {
+                int taps = 0;
+                for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+                    const std::int64_t y = iy + p.pad_top - r * p.dilation_height;
+                    if (y < 0 || y % p.stride_height || y / p.stride_height >= p.out_height) {
+                        continue;
+                    }
+                    for (std::int64_t s = 0; s < p.kernel_width; ++s) {
+                        const std::int64_t x = ix + p.pad_left - s * p.dilation_width;
+                        if (x < 0 || x % p.stride_width || x / p.stride_width >= p.out_width) {
+                            continue;
+                        }
+                        in[taps] = dy + ((image * p.out_height + y / p.stride_height) *
+                                             p.out_width + x / p.stride_width) * channels;
+                        w[taps++] = packed + (r * p.kernel_width + s) * step;
+                    }
+                }
+                kernels.pixel({in, w, taps, channels,
+                               sums + ((image * p.in_height + iy) * p.in_width + ix) * channels,
+                               e.bias, e.activation, e.slope});
+            }
+        });
+    }
+    if (multiplier != 1) {
+        // The sum over the copies of a channel, then the epilogue, as a pixel with unit weights.
+        const std::int64_t channels = problem.in_channels;
+        T* const ones = scratch.take<T>(rounded(channels, kernels.lanes));
+        std::fill(ones, ones + rounded(channels, kernels.lanes), T(1));
+        T* const row = scratch.take<T>(rounded(channels, kernels.lanes));
+        for (std::int64_t i = 0; i < pixels; ++i) {
+            for (std::int64_t c = 0; c < channels; ++c) {
+                T sum = 0;
+                for (std::int64_t m = 0; m < multiplier; ++m) {
+                    sum += sums[(i * channels + c) * multiplier + m];
+                }
+                row[c] = sum;
+            }
+            const T* one_row = row;
+            const T* one_weight = ones;
+            kernels.pixel({&one_row, &one_weight, 1, channels, dx + i * channels, epilogue.bias,
+                           epilogue.activation, epilogue.slope});
+        }
+    }
+}
+
+template <class T>
+void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
+                               const ConvolutionProblem& problem, const T* dy, const T* x,
+                               T* dw) {
+    Scratch scratch;
+    ConvolutionProblem p = problem;
+    if (p.outputs() == 0) {
+        std::fill(dw, dw + p.taps() * p.out_channels, T(0));
+        return;
+    }
+    if (p.out_channels != p.in_channels) {
+        x = repeat_channels(x, p.batch * p.in_height * p.in_width, p.in_channels,
+                            p.out_channels / p.in_channels, scratch);
+        p = with_repeated_channels(p);
+    }
+    const std::int64_t channels = p.in_channels;
+    const std::int64_t step = rounded(channels, kernels.lanes);
+    const auto slid = p.kernel_height == p.kernel_width &&
+                              (p.kernel_height == 3 || p.kernel_height == 5) &&
+                              p.dilation_height == 1 && p.dilation_width == 1 &&
+                              p.stride_height == p.stride_width && p.stride_height <= 2
+                          ? kernels.gradient[p.kernel_height][p.stride_height]
+                          : nullptr;
+    const Interior inner = slid ? interior(p.in_width, p.out_width, p.pad_left, p.kernel_width,
+                                           p.stride_width, 1)
+                                : Interior{0, 0};
+    // Partial sums over a fixed number of row ranges, added in their order.
+    const EvenCut ranges(p.batch * p.out_height,
+                         std::max<std::int64_t>(1, (p.batch * p.out_height + tuning::tasks - 1) /
+                                                       tuning::tasks));
+    const std::int64_t size = p.taps() * step;
+    T* const partial = scratch.take<T>(ranges.count() * size);
+    const std::int64_t in_row = p.in_width * channels;
+    T* const zeros = scratch.take<T>(in_row);
+    std::fill(zeros, zeros + in_row, T(0));
+    parallel_for(ranges.count(), p.flops() / kSpeed, [&](std::int64_t range) {
+        Scratch local;
+        T* const sums = partial + range * size;
+        std::fill(sums, sums + size, T(0));
+        const T** in = local.take<const T*>(p.taps());
+        T** to = local.take<T*>(p.taps());
+        const T* rows_in[8];
+        const std::int64_t first = ranges.begin(range);
+        for (std::int64_t row = first; row < first + ranges.size(range); ++row) {
+            const std::int64_t oy = row % p.out_height;
+            const T* image = x + row / p.out_height * p.in_height * in_row;
+            const T* dy_row = dy + row * p.out_width * channels;
+            const std::int64_t top = oy * p.stride_height - p.pad_top;
+            if (inner.end > inner.begin) {
+                const std::int64_t left = inner.begin * p.stride_width - p.pad_left;
+                for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
+                    for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+                        const bool inside = top + r >= 0 && top + r < p.in_height;
+                        rows_in[r] = (inside ? image + (top + r) * in_row : zeros) +
+                                     left * channels + c;
+                    }
+                    slid({rows_in, channels, dy_row + inner.begin * channels + c, channels,
+                          sums + c, step, inner.end - inner.begin,
+                          static_cast<int>(
+                              std::min<std::int64_t>(kernels.lanes, channels - c))});
+                }
+            }
+            for (std::int64_t ox = 0; ox < p.out_width; ++ox) {
+                if (ox == inner.begin) ox = inner.end;
+                if (ox >= p.out_width) break;
+                int taps = 0;
+                for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+                    const std::int64_t iy = top + r * p.dilation_height;
+                    if (iy < 0 || iy >= p.in_height) continue;
+                    for (std::int64_t s = 0; s < p.kernel_width; ++s) {
+                        const std::int64_t ix =
+                            ox * p.stride_width - p.pad_left + s * p.dilation_width;
+                        if (ix < 0 || ix >= p.in_width) continue;
+                        in[taps] = image + iy * in_row + ix * channels;
+                        to[taps++] = sums + (r * p.kernel_width + s) * step;
+                    }
+                }
+                kernels.gradient_pixel(in, to, taps, dy_row + ox * channels, channels);
+            }
+        }
+    });
+    for (std::int64_t tap = 0; tap < p.taps(); ++tap) {
+        for (std::int64_t c = 0; c < channels; ++c) {
+            T sum = 0;
+            for (std::int64_t range = 0; range < ranges.count(); ++range) {
+                sum += partial[range * size + tap * step + c];
+            }
+            dw[tap * channels + c] = sum;
+        }
+    }
+}
+
+#define PYCONV_INSTANTIATE(T)                                                                    \
+    template std::int64_t depthwise_weight_size<T>(const DepthwiseKernels<T>&,                   \
+                                                   const ConvolutionProblem&);                   \
+    template void pack_depthwise<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,       \
+                                    const WeightView<T>&, T*);                                   \
+    template void depthwise_strip<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,      \
+                                     const T*, const T*, std::int64_t, std::int64_t, T*,         \
+                                     const Epilogue<T>&);                                        \
+    template void depthwise_forward<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,    \
+                                       const T*, const T*, T*, const Epilogue<T>&);              \
+    template void depthwise_backward_input<T>(const DepthwiseKernels<T>&,                        \
+                                              const ConvolutionProblem&, const T*,               \
+                                              const WeightView<T>&, T*, const Epilogue<T>&);     \
+    template void depthwise_backward_weight<T>(const DepthwiseKernels<T>&,                       \
+                                               const ConvolutionProblem&, const T*, const T*, T*);
+PYCONV_INSTANTIATE(float)
+PYCONV_INSTANTIATE(double)
+
+}  // namespace pyconv

@@ -1,0 +1,201 @@
+#include "cpu/convolution/indirect.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "cpu/dense/pack.h"
+#include "cpu/tuning/blocks.h"
+
+namespace pyconv {
+
+namespace {
+
+// The taps of a tile that touch the input at all.
+template <class T>
+std::int64_t live_taps(const RowBlock<T>& block, std::int64_t row, std::int64_t rows,
+                       TapPair* live) {
+    std::int64_t count = 0;
+    for (std::int64_t t = 0; t < block.tap_count; ++t) {
+        const T* const* a = block.a + t * block.a_tap + row;
+        bool touches = block.zeros == nullptr;
+        for (std::int64_t i = 0; !touches && i < rows; ++i) touches = a[i] != block.zeros;
+        if (touches) live[count++] = {static_cast<std::int32_t>(t), block.taps[t].weight};
+    }
+    return count;
+}
+
+// Pointers for the grid positions [row0, row0 + rows).
+template <class T>
+void point(const IndirectProblem<T>& p, const T* in, T* out, const T* zeros, std::int64_t row0,
+           std::int64_t rows, const T** a, T** c) {
+    const std::int64_t plane = p.grid_height * p.grid_width;
+    std::int64_t image = row0 / plane;
+    std::int64_t y = row0 % plane / p.grid_width;
+    std::int64_t x = row0 % p.grid_width;
+    const auto taps = static_cast<std::int64_t>(p.taps.size());
+    for (std::int64_t row = 0; row < rows;) {
+        const std::int64_t run = std::min(rows - row, p.grid_width - x);
+        T* const to = out + image * p.out_image + y * p.out_row + x * p.out_pixel;
+        for (std::int64_t i = 0; i < run; ++i) c[row + i] = to + i * p.out_pixel;
+        for (std::int64_t t = 0; t < taps; ++t) {
+            const T** pointers = a + t * rows + row;
+            const std::int64_t iy = y * p.step_y + p.taps[t].y;
+            if (iy < 0 || iy >= p.in_height) {
+                std::fill(pointers, pointers + run, zeros);
+                continue;
+            }
+            const T* from = in + image * p.in_image + iy * p.in_row;
+            std::int64_t ix = x * p.step_x + p.taps[t].x;
+            for (std::int64_t i = 0; i < run; ++i, ix += p.step_x) {
+                pointers[i] = ix >= 0 && ix < p.in_width ? from + ix * p.in_pixel : zeros;
+            }
+        }
+        row += run;
+        x = 0;
+        if (++y == p.grid_height) {
+            y = 0;
+            ++image;
+        }
+    }
+}
+
+template <class T>
+void pack_taps(const DenseKernels<T>& kernels, const WeightView<T>& w, std::int64_t groups,
+               std::int64_t group_step, std::int64_t depth, std::int64_t depth_step,
+               std::int64_t columns, std::int64_t column_step, std::int64_t kernel_height,
+               std::int64_t kernel_width, T* packed) {
+    const Panels<T> panels(kernels, columns);
+    const std::int64_t taps = kernel_height * kernel_width;
+    const std::int64_t per_group = panels.size(taps * depth);
+    const double work = static_cast<double>(groups * per_group) / 2e3;
+    parallel_for(groups * panels.count() * taps, work, [&](std::int64_t task) {
+        const std::int64_t tap = task % taps;
+        const std::int64_t panel = task / taps % panels.count();
+        const std::int64_t group = task / taps / panels.count();
+        const T* from = w.data + group * group_step + tap / kernel_width * w.row +
+                        tap % kernel_width * w.column + panels.first(panel) * column_step;
+        T* to = packed + group * per_group + panels.offset(panel, taps * depth) +
+                tap * depth * panels.width(panel);
+        pack(from, depth_step, column_step, depth, panels.valid(panel), panels.width(panel), to);
+    });
+}
+
+}  // namespace
+
+template <class T>
+void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
+                   const Panels<T>& panels, std::int64_t panel0, std::int64_t panel1,
+                   const Epilogue<T>& epilogue) {
+    Scratch scratch;
+    int cut_vectors = 0;
+    EvenCut tiles(block.rows, 1);
+    std::int64_t* live_counts = nullptr;
+    TapPair* live = nullptr;
+    for (std::int64_t panel = panel0; panel < panel1; ++panel) {
+        const int vectors = panels.vectors(panel);
+        if (vectors != cut_vectors) {
+            cut_vectors = vectors;
+            tiles = EvenCut(block.rows, kernels.max_rows[vectors]);
+            live_counts = scratch.take<std::int64_t>(tiles.count());
+            live = scratch.take<TapPair>(tiles.count() * block.tap_count);
+            for (std::int64_t t = 0; t < tiles.count(); ++t) {
+                live_counts[t] = live_taps(block, tiles.begin(t), tiles.size(t),
+                                           live + t * block.tap_count);
+            }
+        }
+        const std::int64_t column = panels.first(panel);
+        const std::int64_t width = panels.width(panel);
+        Epilogue<T> e = epilogue;
+        if (e.bias) e.bias += column;
+        RowTile<T> tile;
+        tile.a_tap = block.a_tap;
+        tile.depth = block.depth;
+        tile.b = block.packed + panels.offset(panel, block.packed_taps * block.depth);
+        tile.b_tap = block.depth * width;
+        tile.b_step = width;
+        tile.last = panels.last(panel);
+        T* c[kMaxTileRows];
+        tile.c = c;
+        for (std::int64_t t = 0; t < tiles.count(); ++t) {
+            const std::int64_t row = tiles.begin(t);
+            const int rows = static_cast<int>(tiles.size(t));
+            for (int i = 0; i < rows; ++i) c[i] = block.c[row + i] + column;
+            tile.a = block.a + row;
+            tile.tap = live + t * block.tap_count;
+            tile.taps = live_counts[t];
+            kernels.rows[vectors][rows](tile, e);
+        }
+    }
+}
+
+template <class T>
+void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& p) {
+    const std::int64_t rows = p.batch * p.grid_height * p.grid_width;
+    if (rows == 0 || p.columns == 0) return;
+    const Panels<T> panels(kernels, p.columns);
+    const std::int64_t tallest = kernels.max_rows[panels.vectors(0)];
+    const std::int64_t per_block =
+        std::max<std::int64_t>(1, tuning::convolution_pixels(kernels.lanes) / tallest) * tallest;
+    const EvenCut blocks(rows, per_block);
+    // Where there are few blocks, the panels are shared out, too.
+    const std::int64_t cells = blocks.count() * p.groups;
+    const EvenCut shares(panels.count(),
+                         std::max<std::int64_t>(1, panels.count() * cells / tuning::tasks));
+    const auto taps = static_cast<std::int64_t>(p.taps.size());
+    const std::int64_t per_group = panels.size(p.packed_taps * p.depth);
+
+    Scratch scratch;
+    T* const zeros = scratch.take<T>(std::max<std::int64_t>(p.depth, 1));
+    std::fill(zeros, zeros + p.depth, T(0));
+    const double work = 2.0 * static_cast<double>(rows * p.groups * p.columns) *
+                        static_cast<double>(taps * p.depth) / tuning::flops_per_microsecond;
+    parallel_for(cells * shares.count(), work, [&](std::int64_t task) {
+        const std::int64_t share = task % shares.count();
+        const std::int64_t block = task / shares.count() % blocks.count();
+        const std::int64_t group = task / shares.count() / blocks.count();
+        const std::int64_t count = blocks.size(block);
+        Scratch local;
+        const T** a = local.take<const T*>(taps * count);
+        T** c = local.take<T*>(count);
+        point(p, p.in + group * p.depth, p.out + group * p.columns,
+              static_cast<const T*>(zeros), blocks.begin(block), count, a, c);
+        const RowBlock<T> rows_of_block{a,       count,        c,
+                                        count,   p.taps.data(), taps,
+                                        p.depth, p.packed + group * per_group,
+                                        p.packed_taps, zeros};
+        Epilogue<T> e = p.epilogue;
+        if (e.bias) e.bias += group * p.columns;
+        multiply_rows(kernels, rows_of_block, panels, shares.begin(share),
+                      shares.begin(share) + shares.size(share), e);
+    });
+}
+
+template <class T>
+void pack_forward(const DenseKernels<T>& kernels, const WeightView<T>& weight, std::int64_t groups,
+                  std::int64_t group_out, std::int64_t group_in, std::int64_t kernel_height,
+                  std::int64_t kernel_width, T* packed) {
+    pack_taps(kernels, weight, groups, group_out * weight.out, group_in, weight.in, group_out,
+              weight.out, kernel_height, kernel_width, packed);
+}
+
+template <class T>
+void pack_backward(const DenseKernels<T>& kernels, const WeightView<T>& weight,
+                   std::int64_t groups, std::int64_t group_out, std::int64_t group_in,
+                   std::int64_t kernel_height, std::int64_t kernel_width, T* packed) {
+    pack_taps(kernels, weight, groups, group_out * weight.out, group_out, weight.out, group_in,
+              weight.in, kernel_height, kernel_width, packed);
+}
+
+#define PYCONV_INSTANTIATE(T)                                                                   \
+    template void multiply_rows<T>(const DenseKernels<T>&, const RowBlock<T>&, const Panels<T>&, \
+                                   std::int64_t, std::int64_t, const Epilogue<T>&);             \
+    template void run_indirect<T>(const DenseKernels<T>&, const IndirectProblem<T>&);           \
+    template void pack_forward<T>(const DenseKernels<T>&, const WeightView<T>&, std::int64_t,   \
+                                  std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);  \
+    template void pack_backward<T>(const DenseKernels<T>&, const WeightView<T>&, std::int64_t,  \
+                                   std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);
+PYCONV_INSTANTIATE(float)
+PYCONV_INSTANTIATE(double)
+
+}  // namespace pyconv

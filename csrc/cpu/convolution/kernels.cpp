@@ -1,0 +1,37 @@
+#include "cpu/convolution/kernels.h"
+
+#include "cpu/convolution/depthwise.inl"
+
+namespace pyconv::PYCONV_ISA {
+
+namespace {
+
+template <class T, int kSize, int kStride>
+constexpr void add_size(DepthwiseKernels<T>& table) {
+    table.rows[kSize][kStride][1] = depthwise_rows<T, kSize, kStride, 1>;
+    table.rows[kSize][kStride][2] = depthwise_rows<T, kSize, kStride, 2>;
+    table.gradient[kSize][kStride] = depthwise_gradient<T, kSize, kStride>;
+}
+
+template <class T>
+constexpr DepthwiseKernels<T> make_table() {
+    DepthwiseKernels<T> table{};
+    table.lanes = Vec<T>::kLanes;
+    add_size<T, 3, 1>(table);
+    add_size<T, 3, 2>(table);
+    add_size<T, 5, 1>(table);
+    add_size<T, 5, 2>(table);
+    table.pixel = depthwise_pixel<T>;
+    table.gradient_pixel = depthwise_gradient_pixel<T>;
+    return table;
+}
+
+constexpr DepthwiseKernels<float> kFloat = make_table<float>();
+constexpr DepthwiseKernels<double> kDouble = make_table<double>();
+
+}  // namespace
+
+const DepthwiseKernels<float>* depthwise_kernels(float*) { return &kFloat; }
+const DepthwiseKernels<double>* depthwise_kernels(double*) { return &kDouble; }
+
+}  // namespace pyconv::PYCONV_ISA

@@ -1,0 +1,69 @@
+// The table of the depthwise micro-kernels. (Other convolutions end in the dense family's tiles.)
+#pragma once
+
+#include "core/isa.h"
+#include "cpu/dense/tile.h"
+
+namespace pyconv {
+
+// Depthwise windows of this size have instances of their own.
+inline constexpr int kMaxDepthwiseRows = 2;
+
+// One or two rows of outputs whose windows lie wholly inside the row, for one vector of channels.
+template <class T>
+struct DepthwiseRows {
+    const T* const* in;      // kernel_height + stride * (rows - 1) input rows, at the first window
+    std::int64_t in_pixel;   // elements from one input pixel to the next
+    const T* weight;         // [tap][weight_step]
+    std::int64_t weight_step;
+    T* const* out;           // rows
+    std::int64_t out_pixel;
+    std::int64_t count;      // outputs in a row
+    int lanes;               // channels, at most a vector
+    const T* bias;           // may be null
+    Activation activation;
+    T slope;
+};
+
+// One output pixel, all channels: taps by pointers.
+template <class T>
+struct DepthwisePixel {
+    const T* const* in;
+    const T* const* weight;
+    int taps;
+    std::int64_t channels;
+    T* out;
+    const T* bias;
+    Activation activation;
+    T slope;
+};
+
+// The weight gradient of one row of outputs, for one vector of channels: adds to dw[tap].
+template <class T>
+struct DepthwiseGradient {
+    const T* const* in;  // kernel_height rows, at the first window
+    std::int64_t in_pixel;
+    const T* dy;
+    std::int64_t dy_pixel;
+    T* dw;  // [tap][dw_step]
+    std::int64_t dw_step;
+    std::int64_t count;
+    int lanes;
+};
+
+template <class T>
+struct DepthwiseKernels {
+    int lanes;
+    // By kernel size (3 or 5), stride (1 or 2) and rows (1 or 2).
+    void (*rows[6][3][kMaxDepthwiseRows + 1])(const DepthwiseRows<T>&);
+    void (*pixel)(const DepthwisePixel<T>&);
+    // By kernel size and stride, as above.
+    void (*gradient[6][3])(const DepthwiseGradient<T>&);
+    // dw[t][c] += dy[c] * in[t][c] for the taps of one pixel, all channels.
+    void (*gradient_pixel)(const T* const* in, T* const* dw, int taps, const T* dy,
+                           std::int64_t channels);
+};
+
+PYCONV_KERNEL_TABLE(DepthwiseKernels, depthwise_kernels)
+
+}  // namespace pyconv
