@@ -1,0 +1,61 @@
+"""Fixtures of all tests: instruction sets, threads, random numbers, hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A fixture that holds for all examples of a test (isa, threads) is what is wanted here.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("dev", max_examples=25, **_COMMON)
+settings.register_profile("ci", max_examples=50, derandomize=True, **_COMMON)
+settings.register_profile("thorough", max_examples=1000, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def _isas() -> list[str]:
+    """The instruction sets to test; none where the compiled extension is missing."""
+    try:
+        from pyconv import _cpu
+    except ImportError:
+        return []
+    return list(_cpu.available_isas())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "isa" in metafunc.fixturenames:
+        metafunc.parametrize("isa", _isas(), indirect=True)
+    if "threads" in metafunc.fixturenames:
+        metafunc.parametrize("threads", [1, 2, 3, 7], indirect=True)
+
+
+@pytest.fixture
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of an instruction set, which the kernels use during the test."""
+    import pyconv
+
+    with pyconv.isa(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A number of threads, which the kernels use during the test."""
+    import pyconv
+
+    before = pyconv.get_num_threads()
+    pyconv.set_num_threads(request.param)
+    try:
+        yield request.param
+    finally:
+        pyconv.set_num_threads(before)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers that differ from test to test and are the same in every run."""
+    return np.random.default_rng(list(request.node.nodeid.encode()))
