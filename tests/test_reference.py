@@ -253,6 +253,7 @@ def test_sequences_are_images_of_one_row(rng: np.random.Generator) -> None:
 
     w = rng.standard_normal((4, 3, 3))
     y = reference.conv_transpose1d(x, w, output_padding=(1,), **options)
+    assert y.shape == (2, 6, (9 - 1) * 2 - (1 + 2) + (2 * 2 + 1) + 1)
     dy = rng.standard_normal(y.shape)
     gradients = (
         reference.conv_transpose1d_backward_input(dy, w, x.shape, **options),
@@ -677,6 +678,13 @@ def test_dropout_follows_its_definition(seed: int, size: int, p: float) -> None:
         assert mask[i] == kept
         assert y[i] == (x[i] * (1 / (1 - p)) if kept else 0)
     assert_exact(reference.dropout_backward(x, mask, p), y)
+
+
+def test_dropout_keeps_an_entry_whose_number_is_p() -> None:
+    u = (random_words(5, 11) >> np.uint64(8)) / 2**24
+    for i in range(5):
+        assert reference.dropout(np.ones(5), u[i], 11)[1][i]
+        assert not reference.dropout(np.ones(5), np.nextafter(u[i], 1), 11)[1][i]
 
 
 def test_dropout_counts_by_logical_position() -> None:

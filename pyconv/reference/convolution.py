@@ -68,9 +68,7 @@ def _scatter(
     n, out_channels, *outputs = dy.shape
     channels = groups * weight.shape[1]
     kernel = (weight.shape[2], weight.shape[3])
-    # Large enough for the last tap of the last output, whatever the padding after the image.
-    reach = [(outputs[a] - 1) * stride[a] + shapes.extent(kernel[a], dilation[a]) for a in (0, 1)]
-    frame = [max(reach[a], size[a] + sum(padding[a])) for a in (0, 1)]
+    frame = [size[a] + sum(padding[a]) for a in (0, 1)]
     dx = np.zeros((n, channels, *frame), dy.dtype)
     matrices = _tap_weights(weight, groups).swapaxes(-1, -2)
     gradient = _grouped(dy, groups)
@@ -92,10 +90,7 @@ def _correlate_gradients(
     """The adjoint of `_correlate` in the weight: a tap sums all the products it took part in."""
     out_channels, group_channels, *kernel = weight_shape
     outputs = (dy.shape[2], dy.shape[3])
-    reach = [(outputs[a] - 1) * stride[a] + shapes.extent(kernel[a], dilation[a]) for a in (0, 1)]
-    short = [max(0, reach[a] - x.shape[2 + a] - sum(padding[a])) for a in (0, 1)]
-    rows, columns = ((padding[a][0], padding[a][1] + short[a]) for a in (0, 1))
-    padded = shapes.pad(x, (rows, columns))
+    padded = shapes.pad(x, padding)
     dw = np.zeros((groups, out_channels // groups, group_channels, *kernel), x.dtype)
     gradient = _grouped(dy, groups)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -163,10 +158,11 @@ def conv2d(
     """
     stride, padding, dilation = _geometry(x.shape[2:], weight.shape[2:], stride, padding, dilation)
     z = _correlate(x, weight, stride, padding, dilation, groups)
-    if bias is not None:
-        z = z + _per_channel(bias)
-    if residual is not None:
-        z = z + residual
+    with np.errstate(invalid="ignore", over="ignore"):
+        if bias is not None:
+            z = z + _per_channel(bias)
+        if residual is not None:
+            z = z + residual
     return result(activate(z, activation), out)
 
 
@@ -271,7 +267,8 @@ def conv_transpose2d(
     ]
     z = _scatter(x, weight, size, stride, padding, dilation, groups)
     if bias is not None:
-        z = z + _per_channel(bias)
+        with np.errstate(invalid="ignore", over="ignore"):
+            z = z + _per_channel(bias)
     return result(activate(z, activation), out)
 
 
