@@ -70,11 +70,10 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             data = data.data
-        elif isinstance(data, (bool, int, float)):
-            kind = np.float32 if isinstance(data, float) else None
-            data = np.asarray(data, kind)
         elif isinstance(data, np.generic):
             data = np.asarray(data)
+        elif isinstance(data, (bool, int, float)):
+            data = np.asarray(data, np.float32 if isinstance(data, float) else None)
         if not _is_array(data):
             raise TypeError(
                 f"Tensor: data must be an array or a number, got {type(data).__name__}"
@@ -286,8 +285,8 @@ class Tensor:
     def __bool__(self) -> bool:
         return bool(self.item())
 
-    def __float__(self) -> float:  # type: ignore[valid-type]
-        return float(self.item())  # type: ignore[misc]
+    def __float__(self) -> Any:
+        return self.item() * 1.0
 
     def __int__(self) -> int:
         return int(self.item())
@@ -322,28 +321,28 @@ class Tensor:
         """Set every element to 0."""
         return self.copy_(0)
 
-    def __iadd__(self, other: Any) -> Tensor:
+    def __iadd__(self, other: Any) -> Tensor:  # type: ignore[misc]
         if autograd.is_grad_enabled() and self._node is not None:
             return self + other
         data = self._in_place("+=", other)
         data += arithmetic.operand("+=", self, other).data
         return self
 
-    def __isub__(self, other: Any) -> Tensor:
+    def __isub__(self, other: Any) -> Tensor:  # type: ignore[misc]
         if autograd.is_grad_enabled() and self._node is not None:
             return self - other
         data = self._in_place("-=", other)
         data -= arithmetic.operand("-=", self, other).data
         return self
 
-    def __imul__(self, other: Any) -> Tensor:
+    def __imul__(self, other: Any) -> Tensor:  # type: ignore[misc]
         if autograd.is_grad_enabled() and self._node is not None:
             return self * other
         data = self._in_place("*=", other)
         data *= arithmetic.operand("*=", self, other).data
         return self
 
-    def __itruediv__(self, other: Any) -> Tensor:
+    def __itruediv__(self, other: Any) -> Tensor:  # type: ignore[misc]
         if autograd.is_grad_enabled() and self._node is not None:
             return self / other
         data = self._in_place("/=", other)
@@ -367,8 +366,8 @@ class Tensor:
     __le__ = arithmetic.less_equal
     __gt__ = arithmetic.greater
     __ge__ = arithmetic.greater_equal
-    __eq__ = arithmetic.equal  # type: ignore[assignment]
-    __ne__ = arithmetic.not_equal  # type: ignore[assignment]
+    __eq__ = arithmetic.equal
+    __ne__ = arithmetic.not_equal
     __abs__ = abs = arithmetic.absolute
     exp = arithmetic.exp
     log = arithmetic.log

@@ -61,11 +61,12 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
 def add(a: Any, b: Any) -> Any:
     """a + b."""
     a, b = _pair("add", a, b)
+    a_shape, b_shape = a.shape, b.shape  # the graph must not keep arrays that it doesn't need
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> Any:
         return (
-            unbroadcast(dy, a.shape) if needs[0] else None,
-            unbroadcast(dy, b.shape) if needs[1] else None,
+            unbroadcast(dy, a_shape) if needs[0] else None,
+            unbroadcast(dy, b_shape) if needs[1] else None,
         )
 
     return autograd.record("add", a.data + b.data, (a, b), backward)
@@ -75,11 +76,12 @@ def add(a: Any, b: Any) -> Any:
 def subtract(a: Any, b: Any) -> Any:
     """a - b."""
     a, b = _pair("subtract", a, b)
+    a_shape, b_shape = a.shape, b.shape
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> Any:
         return (
-            unbroadcast(dy, a.shape) if needs[0] else None,
-            unbroadcast(-dy, b.shape) if needs[1] else None,
+            unbroadcast(dy, a_shape) if needs[0] else None,
+            unbroadcast(-dy, b_shape) if needs[1] else None,
         )
 
     return autograd.record("subtract", a.data - b.data, (a, b), backward)
@@ -233,11 +235,12 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     if getattr(condition, "dtype", None) != np.bool_:
         raise TypeError("where: condition must be an array of bool")
     a, b = _pair("where", a, b)
+    a_shape, b_shape = a.shape, b.shape
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> Any:
         return (
-            unbroadcast(where(condition, dy, 0.0), a.shape) if needs[0] else None,
-            unbroadcast(where(condition, 0.0, dy), b.shape) if needs[1] else None,
+            unbroadcast(where(condition, dy, 0.0), a_shape) if needs[0] else None,
+            unbroadcast(where(condition, 0.0, dy), b_shape) if needs[1] else None,
         )
 
     xp = autograd.array_module(a.data)

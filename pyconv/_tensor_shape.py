@@ -77,10 +77,12 @@ def expand(x: Any, *sizes: Any) -> Any:
     shape = tuple(x.shape[i - extra] if n == -1 else n for i, n in enumerate(wanted))
     xp = autograd.array_module(x.data)
 
+    before = x.shape
+
     def backward(dy: Any, needs: tuple[bool, ...]) -> Any:
         from pyconv._tensor_arithmetic import unbroadcast
 
-        return (unbroadcast(dy, x.shape),)
+        return (unbroadcast(dy, before),)
 
     return autograd.record("expand", xp.broadcast_to(x.data, shape), (x,), backward)
 
@@ -153,10 +155,9 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     before = (slice(None),) * axis
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> Any:
-        starts = [0, *ends[:-1]]
+        parts = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         return [
-            dy[(*before, slice(start, end))] if need else None
-            for start, end, need in zip(starts, ends, needs, strict=True)
+            dy[before + (part,)] if need else None for part, need in zip(parts, needs, strict=True)
         ]
 
     xp = autograd.array_module(first.data)

@@ -1,0 +1,63 @@
+"""Fusion: what follows a layer is computed by that layer, while its result is in registers.
+
+A convolution, dense layer or normalisation applies a following activation (and adds a residual).
+The containers hand these over as arguments of ``forward``, where nobody listens in between: modules
+with forward hooks are run by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pyconv.nn.activation import LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh
+from pyconv.nn.module import Module
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def fusable(*arguments: str) -> Callable[[F], F]:
+    """Says of a ``forward`` that it takes ``activation=``, or ``residual=`` too. The mark is on
+    the function, so that a subclass with a ``forward`` of its own doesn't inherit it."""
+
+    def mark(forward: F) -> F:
+        forward.fuses = arguments  # type: ignore[attr-defined]
+        return forward
+
+    return mark
+
+
+def fuses(module: Module, argument: str) -> bool:
+    """Whether this module takes the argument, and nobody listens to it."""
+    return not module._forward_hooks and argument in getattr(type(module).forward, "fuses", ())
+
+
+def fused_activation(module: Module) -> Any:
+    """What an activation module is called in `functional`; None if it can't be fused."""
+    if module._forward_hooks:
+        return None
+    if type(module) is LeakyReLU:
+        return ("leaky_relu", module.negative_slope) if module.negative_slope > 0 else None
+    names: dict[type, str] = {ReLU: "relu", ReLU6: "relu6", Sigmoid: "sigmoid", Tanh: "tanh"}
+    return names.get(type(module))
+
+
+def run(modules: list[Module], x: Any, activation: Any = None, residual: Any = None) -> Any:
+    """The modules one after the other. `activation` and `residual` are for the last one, which
+    must take them."""
+    i = 0
+    while i < len(modules):
+        module, options = modules[i], {}
+        if i + 1 == len(modules):
+            if residual is not None:
+                options["residual"] = residual
+            if activation is not None:
+                options["activation"] = activation
+        elif fuses(module, "activation"):
+            name = fused_activation(modules[i + 1])
+            if name is not None:
+                options["activation"] = name
+                i += 1
+        x = module(x, **options)
+        i += 1
+    return x
