@@ -1,5 +1,10 @@
 """Convolutional networks on NumPy arrays, with hand-written kernels."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from pyconv._runtime import (
     empty_cache,
     float32_precision,
@@ -12,14 +17,80 @@ from pyconv._runtime import (
 )
 from pyconv._version import __version__
 
+if TYPE_CHECKING:
+    from pyconv.autograd import (
+        Tensor,
+        cat,
+        enable_grad,
+        grad,
+        is_grad_enabled,
+        maximum,
+        minimum,
+        no_grad,
+        set_grad_enabled,
+        stack,
+        where,
+    )
+    from pyconv.random import get_rng_state, manual_seed, set_rng_state
+
+# Loaded when first asked for, so that the import is quick.
+_MODULES = ("autograd", "functional", "kernels", "nn", "optim", "random", "reference")
+_NAMES = {
+    **dict.fromkeys(
+        (
+            "Tensor",
+            "cat",
+            "enable_grad",
+            "grad",
+            "is_grad_enabled",
+            "maximum",
+            "minimum",
+            "no_grad",
+            "set_grad_enabled",
+            "stack",
+            "where",
+        ),
+        "autograd",
+    ),
+    **dict.fromkeys(("get_rng_state", "manual_seed", "set_rng_state"), "random"),
+}
+
 __all__ = [
+    "Tensor",
     "__version__",
+    "cat",
     "empty_cache",
+    "enable_grad",
     "float32_precision",
     "get_float32_precision",
     "get_num_threads",
+    "get_rng_state",
+    "grad",
     "info",
+    "is_grad_enabled",
     "isa",
+    "manual_seed",
+    "maximum",
+    "minimum",
+    "no_grad",
     "set_float32_precision",
+    "set_grad_enabled",
     "set_num_threads",
+    "set_rng_state",
+    "stack",
+    "where",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"pyconv.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"pyconv.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'pyconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES})

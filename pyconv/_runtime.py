@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from pyconv import _cpu
+import pyconv._cpu as _cpu
 
 _PRECISIONS = ("strict", "float32", "tf32")
 _default_precision = "float32"

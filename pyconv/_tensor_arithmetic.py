@@ -38,8 +38,10 @@ def operand(name: str, one: Any, other: Any) -> Any:
 def _pair(name: str, a: Any, b: Any) -> tuple[Any, Any]:
     """Two operands, one of which is a Tensor, as two that match."""
     if not isinstance(a, autograd.Tensor):
-        return (operand(name, b, a), b) if isinstance(b, autograd.Tensor) else _pair(
-            name, autograd.Tensor(a), b
+        return (
+            (operand(name, b, a), b)
+            if isinstance(b, autograd.Tensor)
+            else _pair(name, autograd.Tensor(a), b)
         )
     b = operand(name, a, b)
     if a.dtype.kind in "biu" and b.dtype.kind == "f":
@@ -186,9 +188,7 @@ def sqrt(x: Any) -> Any:
     """The square root."""
     x = _floating("sqrt", x)
     y = autograd.array_module(x.data).sqrt(x.data)
-    return autograd.record(
-        "sqrt", y, (x,), lambda dy, needs, y: (dy / (y * 2),), keep_output=True
-    )
+    return autograd.record("sqrt", y, (x,), lambda dy, needs, y: (dy / (y * 2),), keep_output=True)
 
 
 def _floating(name: str, x: Any) -> Any:

@@ -48,9 +48,7 @@ def sum(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
         with np.errstate(all="ignore"):
             return xp.sum(a, axis=axes, keepdims=keepdim)
 
-    return autograd.linear_map(
-        "sum", x, forward, lambda g: xp.broadcast_to(g.reshape(kept), shape)
-    )
+    return autograd.linear_map("sum", x, forward, lambda g: xp.broadcast_to(g.reshape(kept), shape))
 
 
 def mean(x: Any, dim: Any = None, keepdim: bool = False) -> Any:

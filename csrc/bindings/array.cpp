@@ -122,9 +122,8 @@ void* Result<T>::dense_data(py::handle array, Order order) {
 
 template <class T>
 void Result<T>::copy_into_array() {
-    copy(sizeof(T), dense_strides(shape_, order_, sizeof(T)),
-         reinterpret_cast<const char*>(data_), strides_of(array_),
-         PyArray_BYTES(as_array(array_)));
+    copy(sizeof(T), dense_strides(shape_, order_, sizeof(T)), reinterpret_cast<const char*>(data_),
+         strides_of(array_), PyArray_BYTES(as_array(array_)));
 }
 
 template class Result<float>;

@@ -44,15 +44,25 @@ struct Shape {
 template <class T>
 constexpr int type_number();
 template <>
-constexpr int type_number<float>() { return NPY_FLOAT32; }
+constexpr int type_number<float>() {
+    return NPY_FLOAT32;
+}
 template <>
-constexpr int type_number<double>() { return NPY_FLOAT64; }
+constexpr int type_number<double>() {
+    return NPY_FLOAT64;
+}
 template <>
-constexpr int type_number<std::int32_t>() { return NPY_INT32; }
+constexpr int type_number<std::int32_t>() {
+    return NPY_INT32;
+}
 template <>
-constexpr int type_number<std::int64_t>() { return NPY_INT64; }
+constexpr int type_number<std::int64_t>() {
+    return NPY_INT64;
+}
 template <>
-constexpr int type_number<bool>() { return NPY_BOOL; }
+constexpr int type_number<bool>() {
+    return NPY_BOOL;
+}
 
 inline PyArrayObject* as_array(py::handle handle) {
     return reinterpret_cast<PyArrayObject*>(handle.ptr());

@@ -1,8 +1,9 @@
+#include "cpu/convolution/convolution.h"
+
 #include <pybind11/stl.h>
 
 #include "bindings/array.h"
 #include "core/isa.h"
-#include "cpu/convolution/convolution.h"
 #include "cpu/dense/gemm.h"
 
 namespace pyconv::bindings {
@@ -15,8 +16,7 @@ struct Geometry {
         dilation_width, groups;
 
     explicit Geometry(py::handle tuple) {
-        std::int64_t* fields[] = {&stride_height, &stride_width,    &top,
-                                  &bottom,        &left,            &right,
+        std::int64_t* fields[] = {&stride_height,   &stride_width,   &top,   &bottom, &left, &right,
                                   &dilation_height, &dilation_width, &groups};
         for (int i = 0; i < 9; ++i) {
             *fields[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
@@ -44,8 +44,8 @@ ConvolutionProblem make_problem(const Shape& x, const Shape& weight, const Geome
     p.groups = g.groups;
     p.out_height = convolution_output_size(x[2], g.top, g.bottom, weight[2], g.stride_height,
                                            g.dilation_height);
-    p.out_width = convolution_output_size(x[3], g.left, g.right, weight[3], g.stride_width,
-                                          g.dilation_width);
+    p.out_width =
+        convolution_output_size(x[3], g.left, g.right, weight[3], g.stride_width, g.dilation_width);
     return p;
 }
 
@@ -87,8 +87,8 @@ py::object conv2d(py::handle x, py::handle weight, py::handle packed, py::handle
             make_problem(Shape::of(x), Shape::of(weight), Geometry(geometry));
         const Algorithm chosen = choose_algorithm(Direction::forward, p, algorithm);
         Scratch scratch;
-        Result<T> y(out, {p.batch, p.out_channels, p.out_height, p.out_width},
-                    Order::channels_last, scratch);
+        Result<T> y(out, {p.batch, p.out_channels, p.out_height, p.out_width}, Order::channels_last,
+                    scratch);
         const T* image = channels_last<T>(x, scratch);
         const WeightView<T> w = view_weight<T>(weight, scratch);
         const T* ready = optional_dense<T>(packed, Order::c, scratch);
@@ -181,8 +181,8 @@ py::object conv2d_backward_bias(py::handle dy, py::handle out) {
         const T* gradient = channels_last<T>(dy, scratch);
         {
             Running running;
-            column_sums(current_isa(), gradient, shape[0] * shape[2] * shape[3], shape[1],
-                        shape[1], db.data());
+            column_sums(current_isa(), gradient, shape[0] * shape[2] * shape[3], shape[1], shape[1],
+                        db.data());
         }
         return db.finish();
     });

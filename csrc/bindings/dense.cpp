@@ -81,8 +81,7 @@ py::object gemm_binding(py::handle a, py::handle b, bool transpose_a, bool trans
 
 py::object linear_binding(py::handle x, py::handle weight, py::handle bias, int activation,
                           double slope, py::handle out) {
-    return gemm_binding(x, weight, false, true, 1.0, 0.0, py::none(), bias, activation, slope,
-                        out);
+    return gemm_binding(x, weight, false, true, 1.0, 0.0, py::none(), bias, activation, slope, out);
 }
 
 py::tuple linear_backward_binding(py::handle dy, py::handle x, py::handle weight) {

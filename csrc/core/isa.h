@@ -27,30 +27,30 @@ Isa default_isa();
 // finds it. KERNELS is a class template over the element type.
 #if defined(__x86_64__) || defined(_M_X64)
 #define PYCONV_X86 1
-#define PYCONV_KERNEL_TABLE(KERNELS, NAME)           \
-    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)   \
-    PYCONV_KERNEL_TABLE_OF(avx2, KERNELS, NAME)      \
-    PYCONV_KERNEL_TABLE_OF(avx512, KERNELS, NAME)    \
-    PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME) \
-    template <class T>                               \
-    const KERNELS<T>& NAME(Isa isa) {                \
-        switch (isa) {                               \
-            case Isa::avx2:                          \
+#define PYCONV_KERNEL_TABLE(KERNELS, NAME)                           \
+    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)                   \
+    PYCONV_KERNEL_TABLE_OF(avx2, KERNELS, NAME)                      \
+    PYCONV_KERNEL_TABLE_OF(avx512, KERNELS, NAME)                    \
+    PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME)               \
+    template <class T>                                               \
+    const KERNELS<T>& NAME(Isa isa) {                                \
+        switch (isa) {                                               \
+            case Isa::avx2:                                          \
                 return *avx2::NAME(static_cast<T*>(nullptr));        \
-            case Isa::avx512:                        \
+            case Isa::avx512:                                        \
                 return *avx512::NAME(static_cast<T*>(nullptr));      \
-            case Isa::emulated512:                   \
+            case Isa::emulated512:                                   \
                 return *emulated512::NAME(static_cast<T*>(nullptr)); \
-            default:                                 \
+            default:                                                 \
                 return *generic::NAME(static_cast<T*>(nullptr));     \
-        }                                            \
+        }                                                            \
     }
 #else
-#define PYCONV_KERNEL_TABLE(KERNELS, NAME)             \
-    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)     \
-    PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME) \
-    template <class T>                                 \
-    const KERNELS<T>& NAME(Isa isa) {                  \
+#define PYCONV_KERNEL_TABLE(KERNELS, NAME)                                            \
+    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)                                    \
+    PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME)                                \
+    template <class T>                                                                \
+    const KERNELS<T>& NAME(Isa isa) {                                                 \
         return isa == Isa::emulated512 ? *emulated512::NAME(static_cast<T*>(nullptr)) \
                                        : *generic::NAME(static_cast<T*>(nullptr));    \
     }

@@ -1,5 +1,6 @@
 #include "core/memory.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -8,8 +9,6 @@
 #include <mutex>
 #include <new>
 #include <vector>
-
-#include <pthread.h>
 
 namespace pyconv {
 
@@ -147,8 +146,7 @@ class CachingPool {
 CachingPool& caching_pool() {
     static CachingPool* pool = [] {
         auto* made = new CachingPool;
-        pthread_atfork([] { caching_pool().mutex.lock(); },
-                       [] { caching_pool().mutex.unlock(); },
+        pthread_atfork([] { caching_pool().mutex.lock(); }, [] { caching_pool().mutex.unlock(); },
                        [] { caching_pool().mutex.unlock(); });
         return made;
     }();

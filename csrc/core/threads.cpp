@@ -112,9 +112,8 @@ class Pool {
                 std::unique_lock<std::mutex> lock(mutex_);
                 if (generation_.load(std::memory_order_relaxed) == seen) {
                     sleepers_.fetch_add(1, std::memory_order_seq_cst);
-                    wake_.wait(lock, [&] {
-                        return generation_.load(std::memory_order_relaxed) != seen;
-                    });
+                    wake_.wait(lock,
+                               [&] { return generation_.load(std::memory_order_relaxed) != seen; });
                     sleepers_.fetch_sub(1, std::memory_order_relaxed);
                 }
                 seen = generation_.load(std::memory_order_relaxed);
@@ -187,9 +186,7 @@ int available_cores() {
 
 int thread_count() { return configured_threads().load(std::memory_order_relaxed); }
 
-void set_thread_count(int count) {
-    configured_threads().store(count, std::memory_order_relaxed);
-}
+void set_thread_count(int count) { configured_threads().store(count, std::memory_order_relaxed); }
 
 void parallel_for(std::int64_t tasks, double microseconds, FunctionRef<void(std::int64_t)> body) {
     const int threads = static_cast<int>(std::min<std::int64_t>(thread_count(), tasks));

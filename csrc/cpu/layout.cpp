@@ -22,8 +22,7 @@ inline void move(const char* src, char* dst) {
 // A plane of rows x columns; the columns are dense in dst.
 template <class T>
 void copy_plane(std::int64_t rows, std::int64_t columns, const char* src, std::int64_t src_row,
-                std::int64_t src_column, char* dst, std::int64_t dst_row,
-                std::int64_t dst_column) {
+                std::int64_t src_column, char* dst, std::int64_t dst_row, std::int64_t dst_column) {
     constexpr auto size = static_cast<std::int64_t>(sizeof(T));
     if (src_column == size && dst_column == size) {
         for (std::int64_t r = 0; r < rows; ++r) {

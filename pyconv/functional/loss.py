@@ -241,9 +241,7 @@ def _same_shapes(name: str, x: Any, target: Any, reduction: str) -> tuple[Tensor
     x, target = as_tensor(name, "x", x), as_tensor(name, "target", target)
     _check_reduction(name, reduction)
     if x.shape != target.shape:
-        raise ValueError(
-            f"{name}: target must have the shape of x, {x.shape}, got {target.shape}"
-        )
+        raise ValueError(f"{name}: target must have the shape of x, {x.shape}, got {target.shape}")
     if x.dtype != target.dtype:
         raise TypeError(f"{name}: target must be {x.dtype} like x, got {target.dtype}")
     return x, target

@@ -72,8 +72,8 @@ def batch_norm(
     if not isinstance(training, bool):
         raise TypeError(f"{name}: training must be a bool, got {type(training).__name__}")
     xp, channels = array_module(x.data), x.shape[1]
-    gamma = Tensor(xp.ones(channels, x.dtype)) if weight is None else as_tensor(
-        name, "weight", weight
+    gamma = (
+        Tensor(xp.ones(channels, x.dtype)) if weight is None else as_tensor(name, "weight", weight)
     )
     beta = Tensor(xp.zeros(channels, x.dtype)) if bias is None else as_tensor(name, "bias", bias)
     residual = optional_tensor(name, "residual", residual)

@@ -156,9 +156,11 @@ def _constant_pad(x: Tensor, ends: list[tuple[int, int]], value: float) -> Tenso
     frame = [(max(0, before), max(0, after)) for before, after in ends]
     inside = tuple(slice(b, b + n) for n, (b, _) in zip(x.shape, frame, strict=True))
     xp = array_module(x.data)
-    return linear_map(
-        "pad", x, lambda a: xp.pad(a, frame, constant_values=value), lambda g: g[inside]
-    ) if value == 0 else _filled(x, frame, inside, value)
+    return (
+        linear_map("pad", x, lambda a: xp.pad(a, frame, constant_values=value), lambda g: g[inside])
+        if value == 0
+        else _filled(x, frame, inside, value)
+    )
 
 
 def _filled(x: Tensor, frame: Any, inside: Any, value: float) -> Tensor:

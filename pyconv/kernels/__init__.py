@@ -1,7 +1,20 @@
 """The compiled kernels: plain arrays in, plain arrays out, no gradients."""
 
+import importlib as _importlib
+
 from pyconv import reference as _reference
 
+for _family in (
+    "activation", "convolution", "dense", "dropout", "loss", "normalization", "optimizer",
+    "pooling", "resample",
+):  # fmt: skip
+    try:
+        _module = _importlib.import_module(f"pyconv.kernels.{_family}")
+    except ModuleNotFoundError:  # until every family is compiled
+        continue
+    for _name in _module.__all__:
+        globals()[_name] = getattr(_module, _name)
 
-def __getattr__(name: str):  # until every family is compiled
+
+def __getattr__(name: str):
     return getattr(_reference, name)

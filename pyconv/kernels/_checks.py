@@ -46,9 +46,7 @@ def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...
         hint = ""
         if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
             hint = "; convert it with .astype(numpy.float32): 16-bit types run on CUDA only"
-        raise TypeError(
-            f"{function}: {argument} must be float32 or float64, got {x.dtype}{hint}"
-        )
+        raise TypeError(f"{function}: {argument} must be float32 or float64, got {x.dtype}{hint}")
     check_rank(function, argument, x, ndim)
     return x
 
@@ -134,9 +132,7 @@ def boolean(function: str, argument: str, value: Any) -> bool:
     return bool(value)
 
 
-def pair(
-    function: str, argument: str, value: Any, minimum: int, rank: int = 2
-) -> tuple[int, ...]:
+def pair(function: str, argument: str, value: Any, minimum: int, rank: int = 2) -> tuple[int, ...]:
     """An int for both axes, or one int for each (`rank` of them)."""
     if isinstance(value, tuple):
         if len(value) != rank:
@@ -166,9 +162,7 @@ def pads(
         raise ValueError(f"{function}: {argument} must be {wanted}, got {value!r}")
     if not isinstance(value, tuple):
         if isinstance(value, (list, np.ndarray)):
-            raise TypeError(
-                f"{function}: {argument} must be an int or a tuple, got {kind(value)}"
-            )
+            raise TypeError(f"{function}: {argument} must be an int or a tuple, got {kind(value)}")
         return (integer(function, argument, value, 0),) * (2 * rank)
     if len(value) != rank:
         raise ValueError(
@@ -223,8 +217,10 @@ def activation(function: str, value: Any) -> tuple[int, float]:
             f"got {kind(value)}"
         )
     names = ", ".join(name for name in ACTIVATIONS if name)
-    raise ValueError(f"{function}: activation must be None, ('leaky_relu', slope) or one of "
-                     f"{names}, got {value!r}")
+    raise ValueError(
+        f"{function}: activation must be None, ('leaky_relu', slope) or one of "
+        f"{names}, got {value!r}"
+    )
 
 
 def out_array(
@@ -241,7 +237,7 @@ def out_array(
         raise ValueError(f"{function}: out must have shape {tuple(shape)}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{function}: out must be writable, got a read-only array")
-    if 0 in out.strides and any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape)):
+    if any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)):
         raise ValueError(f"{function}: out must not be a broadcast array, its elements overlap")
     for x in inputs:
         if x is not None and np.may_share_memory(out, x) and np.shares_memory(out, x):

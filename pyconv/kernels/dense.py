@@ -9,6 +9,8 @@ import numpy as np
 from pyconv import _cpu
 from pyconv.kernels import _checks as check
 
+__all__ = ["gemm", "linear", "linear_backward"]
+
 
 def gemm(
     a: np.ndarray,

@@ -86,9 +86,7 @@ class BCELoss(Module):
 class BCEWithLogitsLoss(Module):
     """See `functional.binary_cross_entropy_with_logits`."""
 
-    def __init__(
-        self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
-    ) -> None:
+    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)

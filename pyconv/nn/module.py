@@ -91,8 +91,7 @@ class Module:
         elif name in self.__dict__.get("_parameters", ()):
             if value is not None:
                 raise TypeError(
-                    f"{name} is a parameter; assign a Parameter or None, "
-                    f"not {type(value).__name__}"
+                    f"{name} is a parameter; assign a Parameter or None, not {type(value).__name__}"
                 )
             self._parameters[name] = None
         elif name in self.__dict__.get("_buffers", ()):

@@ -39,8 +39,10 @@ class Upsample(Module):
         )
 
     def extra_repr(self) -> str:
-        size = f"size={self.size}" if self.scale_factor is None else (
-            f"scale_factor={self.scale_factor}"
+        size = (
+            f"size={self.size}"
+            if self.scale_factor is None
+            else (f"scale_factor={self.scale_factor}")
         )
         return f"{size}, mode={self.mode!r}"
 

@@ -63,9 +63,7 @@ class Optimizer:
         params = [params] if isinstance(params, Tensor) else list(params)
         for p in params:
             if not isinstance(p, Tensor):
-                raise TypeError(
-                    f"{self._name}: params must be Tensors, got {type(p).__name__}"
-                )
+                raise TypeError(f"{self._name}: params must be Tensors, got {type(p).__name__}")
             if not p.is_leaf:
                 raise ValueError(f"{self._name}: only leaves can be optimized")
         known = {id(p) for group in self.param_groups for p in group["params"]}
@@ -190,9 +188,7 @@ def _adopt(name: str, value: Any, p: Tensor) -> Any:
     if not hasattr(value, "shape") or (value.shape == () and p.shape != ()):
         return value.item() if hasattr(value, "item") else copy.deepcopy(value)
     if value.shape != p.shape:
-        raise ValueError(
-            f"load_state_dict: {name} must have shape {p.shape}, got {value.shape}"
-        )
+        raise ValueError(f"load_state_dict: {name} must have shape {p.shape}, got {value.shape}")
     own = like(p)
     own[...] = value
     return own

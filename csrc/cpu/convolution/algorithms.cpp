@@ -32,8 +32,7 @@ std::string few_channels_refuses(Direction direction, const ConvolutionProblem& 
         return "dilation along the row is " + std::to_string(p.dilation_width) + ", not 1";
     }
     if (p.kernel_width == 1) return "kernel rows of one tap: there is nothing to join";
-    if (direction == Direction::backward_input &&
-        p.pad_left + p.in_width < p.kernel_width) {
+    if (direction == Direction::backward_input && p.pad_left + p.in_width < p.kernel_width) {
         return "the kernel is wider than the image";
     }
     return "";
@@ -58,8 +57,7 @@ constexpr Candidate kCandidates[] = {
 std::vector<Verdict> convolution_algorithms(Direction direction, const ConvolutionProblem& p) {
     std::vector<Verdict> verdicts;
     for (const Candidate& candidate : kCandidates) {
-        verdicts.push_back(
-            {candidate.algorithm, candidate.name, candidate.refuses(direction, p)});
+        verdicts.push_back({candidate.algorithm, candidate.name, candidate.refuses(direction, p)});
     }
     return verdicts;
 }
@@ -72,8 +70,8 @@ Algorithm choose_algorithm(Direction direction, const ConvolutionProblem& p,
         const std::string refusal = candidate.refuses(direction, p);
         if (refusal.empty()) return candidate.algorithm;
         if (wanted) {
-            throw std::invalid_argument("algorithm '" + name + "' can't take this problem: " +
-                                        refusal);
+            throw std::invalid_argument("algorithm '" + name +
+                                        "' can't take this problem: " + refusal);
         }
     }
     std::string names = "auto";

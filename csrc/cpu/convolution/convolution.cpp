@@ -17,19 +17,20 @@ namespace {
 template <class T>
 void finish_image(const DenseKernels<T>& kernels, T* y, std::int64_t pixels, std::int64_t channels,
                   const Epilogue<T>& epilogue) {
-    const EvenCut strips(pixels, std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(1, channels)));
+    const EvenCut strips(pixels,
+                         std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(1, channels)));
     const int vectors = static_cast<int>((channels + kernels.lanes - 1) / kernels.lanes);
     const int last = static_cast<int>(channels - (vectors - 1) * kernels.lanes);
     parallel_for(strips.count(), static_cast<double>(pixels * channels) / 2e3,
                  [&](std::int64_t strip) {
-        Scratch scratch;
-        T* const sums = scratch.take<T>(vectors * kernels.lanes);
-        for (std::int64_t i = strips.begin(strip); i < strips.begin(strip) + strips.size(strip);
-             ++i) {
-            std::copy(y + i * channels, y + (i + 1) * channels, sums);
-            kernels.finish_row(sums, y + i * channels, vectors, last, epilogue);
-        }
-    });
+                     Scratch scratch;
+                     T* const sums = scratch.take<T>(vectors * kernels.lanes);
+                     for (std::int64_t i = strips.begin(strip);
+                          i < strips.begin(strip) + strips.size(strip); ++i) {
+                         std::copy(y + i * channels, y + (i + 1) * channels, sums);
+                         kernels.finish_row(sums, y + i * channels, vectors, last, epilogue);
+                     }
+                 });
 }
 
 // Forward, with the weight packed already.
@@ -54,8 +55,7 @@ void direct_forward(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
     q.step_x = p.stride_width;
     for (std::int64_t r = 0; r < p.kernel_height; ++r) {
         for (std::int64_t s = 0; s < p.kernel_width; ++s) {
-            q.taps.push_back({r * p.dilation_height - p.pad_top,
-                              s * p.dilation_width - p.pad_left,
+            q.taps.push_back({r * p.dilation_height - p.pad_top, s * p.dilation_width - p.pad_left,
                               static_cast<std::int32_t>(r * p.kernel_width + s)});
         }
     }
@@ -72,8 +72,8 @@ void direct_forward(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
 // * gy see the taps r with (iy + pad - r * dilation) divisible by the stride, at dy row
 // (iy + pad - r * dilation) / stride. No zeros are inserted.
 template <class T>
-void direct_backward_input(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
-                           const T* dy, const T* packed, T* dx, const Epilogue<T>& epilogue) {
+void direct_backward_input(const DenseKernels<T>& kernels, const ConvolutionProblem& p, const T* dy,
+                           const T* packed, T* dx, const Epilogue<T>& epilogue) {
     IndirectProblem<T> q;
     q.batch = p.batch;
     q.in = dy;
@@ -193,8 +193,7 @@ void convolution_backward_weight(Isa isa, Algorithm algorithm, const Convolution
     if (algorithm == Algorithm::depthwise) {
         depthwise_backward_weight(depthwise_kernels<T>(isa), p, dy, x, dw);
     } else {
-        weight_gradient(dense_kernels<T>(isa), p, dy, x, dw,
-                        algorithm == Algorithm::few_channels);
+        weight_gradient(dense_kernels<T>(isa), p, dy, x, dw, algorithm == Algorithm::few_channels);
     }
 }
 

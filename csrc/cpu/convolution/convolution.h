@@ -57,7 +57,6 @@ void separable_forward(Isa isa, const ConvolutionProblem& problem, const T* x,
 template <class T>
 void separable_backward(Isa isa, const ConvolutionProblem& problem, const T* dy, const T* x,
                         const WeightView<T>& depthwise, const WeightView<T>& pointwise,
-                        std::int64_t out_channels, T* dx, T* d_depthwise, T* d_pointwise,
-                        T* dbias);
+                        std::int64_t out_channels, T* dx, T* d_depthwise, T* d_pointwise, T* dbias);
 
 }  // namespace pyconv

@@ -41,7 +41,8 @@ ConvolutionProblem with_repeated_channels(const ConvolutionProblem& p) {
 EvenCut strips_of(const ConvolutionProblem& p) {
     const std::int64_t rows = std::max<std::int64_t>(
         2, (p.batch * p.out_height + tuning::tasks * 2 - 1) / (tuning::tasks * 2));
-    return EvenCut(p.out_height, std::min(rows + rows % 2, std::max<std::int64_t>(p.out_height, 1)));
+    return EvenCut(p.out_height,
+                   std::min(rows + rows % 2, std::max<std::int64_t>(p.out_height, 1)));
 }
 
 }  // namespace
@@ -78,9 +79,9 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
                               p.stride_height == p.stride_width && p.stride_height <= 2
                           ? kernels.rows[p.kernel_height][p.stride_height]
                           : nullptr;
-    const Interior inner = slid ? interior(p.in_width, p.out_width, p.pad_left, p.kernel_width,
-                                           p.stride_width, 1)
-                                : Interior{0, 0};
+    const Interior inner =
+        slid ? interior(p.in_width, p.out_width, p.pad_left, p.kernel_width, p.stride_width, 1)
+             : Interior{0, 0};
     Scratch scratch;
     T* const zeros = scratch.take<T>(in_row);
     std::fill(zeros, zeros + in_row, T(0));
@@ -114,12 +115,11 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
             for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
                 for (std::int64_t y = 0; y < height; ++y) {
                     const bool inside = top + y >= 0 && top + y < p.in_height;
-                    rows_in[y] = (inside ? image + (top + y) * in_row : zeros) +
-                                 left * channels + c;
+                    rows_in[y] =
+                        (inside ? image + (top + y) * in_row : zeros) + left * channels + c;
                 }
                 for (int r = 0; r < rows; ++r) {
-                    rows_out[r] =
-                        out + (oy - begin + r) * out_row + inner.begin * channels + c;
+                    rows_out[r] = out + (oy - begin + r) * out_row + inner.begin * channels + c;
                 }
                 slid[rows]({rows_in, channels, packed + c, step, rows_out, channels,
                             inner.end - inner.begin,
@@ -159,9 +159,9 @@ void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProb
 }
 
 template <class T>
-void depthwise_backward_input(const DepthwiseKernels<T>& kernels,
-                              const ConvolutionProblem& problem, const T* dy,
-                              const WeightView<T>& weight, T* dx, const Epilogue<T>& epilogue) {
+void depthwise_backward_input(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& problem,
+                              const T* dy, const WeightView<T>& weight, T* dx,
+                              const Epilogue<T>& epilogue) {
     const std::int64_t pixels = problem.batch * problem.in_height * problem.in_width;
     if (pixels == 0 || problem.in_channels == 0) return;
     Scratch scratch;
@@ -214,8 +214,10 @@ void depthwise_backward_input(const DepthwiseKernels<T>& kernels,
                         if (x < 0 || x % p.stride_width || x / p.stride_width >= p.out_width) {
                             continue;
                         }
-                        in[taps] = dy + ((image * p.out_height + y / p.stride_height) *
-                                             p.out_width + x / p.stride_width) * channels;
+                        in[taps] =
+                            dy + ((image * p.out_height + y / p.stride_height) * p.out_width +
+                                  x / p.stride_width) *
+                                     channels;
                         w[taps++] = packed + (r * p.kernel_width + s) * step;
                     }
                 }
@@ -249,8 +251,7 @@ void depthwise_backward_input(const DepthwiseKernels<T>& kernels,
 
 template <class T>
 void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
-                               const ConvolutionProblem& problem, const T* dy, const T* x,
-                               T* dw) {
+                               const ConvolutionProblem& problem, const T* dy, const T* x, T* dw) {
     Scratch scratch;
     ConvolutionProblem p = problem;
     if (p.outputs() == 0) {
@@ -270,13 +271,13 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
                               p.stride_height == p.stride_width && p.stride_height <= 2
                           ? kernels.gradient[p.kernel_height][p.stride_height]
                           : nullptr;
-    const Interior inner = slid ? interior(p.in_width, p.out_width, p.pad_left, p.kernel_width,
-                                           p.stride_width, 1)
-                                : Interior{0, 0};
+    const Interior inner =
+        slid ? interior(p.in_width, p.out_width, p.pad_left, p.kernel_width, p.stride_width, 1)
+             : Interior{0, 0};
     // Partial sums over a fixed number of row ranges, added in their order.
-    const EvenCut ranges(p.batch * p.out_height,
-                         std::max<std::int64_t>(1, (p.batch * p.out_height + tuning::tasks - 1) /
-                                                       tuning::tasks));
+    const EvenCut ranges(
+        p.batch * p.out_height,
+        std::max<std::int64_t>(1, (p.batch * p.out_height + tuning::tasks - 1) / tuning::tasks));
     const std::int64_t size = p.taps() * step;
     T* const partial = scratch.take<T>(ranges.count() * size);
     const std::int64_t in_row = p.in_width * channels;
@@ -300,13 +301,12 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
                 for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
                     for (std::int64_t r = 0; r < p.kernel_height; ++r) {
                         const bool inside = top + r >= 0 && top + r < p.in_height;
-                        rows_in[r] = (inside ? image + (top + r) * in_row : zeros) +
-                                     left * channels + c;
+                        rows_in[r] =
+                            (inside ? image + (top + r) * in_row : zeros) + left * channels + c;
                     }
                     slid({rows_in, channels, dy_row + inner.begin * channels + c, channels,
                           sums + c, step, inner.end - inner.begin,
-                          static_cast<int>(
-                              std::min<std::int64_t>(kernels.lanes, channels - c))});
+                          static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c))});
                 }
             }
             for (std::int64_t ox = 0; ox < p.out_width; ++ox) {
@@ -339,20 +339,20 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
     }
 }
 
-#define PYCONV_INSTANTIATE(T)                                                                    \
-    template std::int64_t depthwise_weight_size<T>(const DepthwiseKernels<T>&,                   \
-                                                   const ConvolutionProblem&);                   \
-    template void pack_depthwise<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,       \
-                                    const WeightView<T>&, T*);                                   \
-    template void depthwise_strip<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,      \
-                                     const T*, const T*, std::int64_t, std::int64_t, T*,         \
-                                     const Epilogue<T>&);                                        \
-    template void depthwise_forward<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,    \
-                                       const T*, const T*, T*, const Epilogue<T>&);              \
-    template void depthwise_backward_input<T>(const DepthwiseKernels<T>&,                        \
-                                              const ConvolutionProblem&, const T*,               \
-                                              const WeightView<T>&, T*, const Epilogue<T>&);     \
-    template void depthwise_backward_weight<T>(const DepthwiseKernels<T>&,                       \
+#define PYCONV_INSTANTIATE(T)                                                                 \
+    template std::int64_t depthwise_weight_size<T>(const DepthwiseKernels<T>&,                \
+                                                   const ConvolutionProblem&);                \
+    template void pack_depthwise<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,    \
+                                    const WeightView<T>&, T*);                                \
+    template void depthwise_strip<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,   \
+                                     const T*, const T*, std::int64_t, std::int64_t, T*,      \
+                                     const Epilogue<T>&);                                     \
+    template void depthwise_forward<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&, \
+                                       const T*, const T*, T*, const Epilogue<T>&);           \
+    template void depthwise_backward_input<T>(const DepthwiseKernels<T>&,                     \
+                                              const ConvolutionProblem&, const T*,            \
+                                              const WeightView<T>&, T*, const Epilogue<T>&);  \
+    template void depthwise_backward_weight<T>(const DepthwiseKernels<T>&,                    \
                                                const ConvolutionProblem&, const T*, const T*, T*);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)

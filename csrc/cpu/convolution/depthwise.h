@@ -27,9 +27,9 @@ template <class T>
 void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& problem,
                        const T* x, const T* packed, T* y, const Epilogue<T>& epilogue);
 template <class T>
-void depthwise_backward_input(const DepthwiseKernels<T>& kernels,
-                              const ConvolutionProblem& problem, const T* dy,
-                              const WeightView<T>& weight, T* dx, const Epilogue<T>& epilogue);
+void depthwise_backward_input(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& problem,
+                              const T* dy, const WeightView<T>& weight, T* dx,
+                              const Epilogue<T>& epilogue);
 // dw lies as kernel_height, kernel_width, 1, out_channels.
 template <class T>
 void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,

@@ -49,8 +49,8 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
                 for (int q = 0; q < kColumns; ++q) {
                     const int tx = i - q * kStride;
                     if (tx < 0 || tx >= kSize) continue;
-                    sum[r][q] = fma(
-                        v, V::load(p.weight + (ty * kSize + tx) * p.weight_step), sum[r][q]);
+                    sum[r][q] =
+                        fma(v, V::load(p.weight + (ty * kSize + tx) * p.weight_step), sum[r][q]);
                 }
             }
         }

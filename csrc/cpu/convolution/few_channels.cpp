@@ -50,45 +50,46 @@ void few_channels_forward(const DenseKernels<T>& kernels, const ConvolutionProbl
     const std::int64_t width =
         (p.out_width - 1) * p.stride_width + p.kernel_width;  // dilation is 1 along a row
     const std::int64_t run = p.kernel_width * channels;
-    const EvenCut strips(p.out_height,
-                         rows_per_task(p.out_width, p.out_height, kernels.lanes));
+    const EvenCut strips(p.out_height, rows_per_task(p.out_width, p.out_height, kernels.lanes));
     const Panels<T> panels(kernels, p.out_channels);
     std::vector<Tap> taps;
     for (std::int64_t r = 0; r < p.kernel_height; ++r) {
         taps.push_back({0, 0, static_cast<std::int32_t>(r)});
     }
-    parallel_for(p.batch * strips.count(), p.flops() / tuning::flops_per_microsecond,
-                 [&](std::int64_t task) {
-        const std::int64_t image = task / strips.count();
-        const std::int64_t strip = task % strips.count();
-        const std::int64_t rows = strips.size(strip);
-        const std::int64_t y0 = strips.begin(strip);
-        const std::int64_t in_rows =
-            (rows - 1) * p.stride_height + (p.kernel_height - 1) * p.dilation_height + 1;
-        Scratch local;
-        T* const padded = local.take<T>(in_rows * width * channels);
-        copy_padded_rows(x + image * p.in_height * p.in_width * channels, p.in_height, p.in_width,
-                         channels, y0 * p.stride_height - p.pad_top, in_rows, -p.pad_left, width,
-                         padded);
-        const std::int64_t count = rows * p.out_width;
-        const T** a = local.take<const T*>(p.kernel_height * count);
-        T** c = local.take<T*>(count);
-        T* const to = y + (image * p.out_height + y0) * p.out_width * p.out_channels;
-        for (std::int64_t i = 0; i < count; ++i) c[i] = to + i * p.out_channels;
-        for (std::int64_t r = 0; r < p.kernel_height; ++r) {
-            for (std::int64_t oy = 0; oy < rows; ++oy) {
-                const T* row = padded + (oy * p.stride_height + r * p.dilation_height) * width *
-                                            channels;
-                const T** pointers = a + r * count + oy * p.out_width;
-                for (std::int64_t ox = 0; ox < p.out_width; ++ox) {
-                    pointers[ox] = row + ox * p.stride_width * channels;
+    parallel_for(
+        p.batch * strips.count(), p.flops() / tuning::flops_per_microsecond,
+        [&](std::int64_t task) {
+            const std::int64_t image = task / strips.count();
+            const std::int64_t strip = task % strips.count();
+            const std::int64_t rows = strips.size(strip);
+            const std::int64_t y0 = strips.begin(strip);
+            const std::int64_t in_rows =
+                (rows - 1) * p.stride_height + (p.kernel_height - 1) * p.dilation_height + 1;
+            Scratch local;
+            T* const padded = local.take<T>(in_rows * width * channels);
+            copy_padded_rows(x + image * p.in_height * p.in_width * channels, p.in_height,
+                             p.in_width, channels, y0 * p.stride_height - p.pad_top, in_rows,
+                             -p.pad_left, width, padded);
+            const std::int64_t count = rows * p.out_width;
+            const T** a = local.take<const T*>(p.kernel_height * count);
+            T** c = local.take<T*>(count);
+            T* const to = y + (image * p.out_height + y0) * p.out_width * p.out_channels;
+            for (std::int64_t i = 0; i < count; ++i) c[i] = to + i * p.out_channels;
+            for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+                for (std::int64_t oy = 0; oy < rows; ++oy) {
+                    const T* row =
+                        padded + (oy * p.stride_height + r * p.dilation_height) * width * channels;
+                    const T** pointers = a + r * count + oy * p.out_width;
+                    for (std::int64_t ox = 0; ox < p.out_width; ++ox) {
+                        pointers[ox] = row + ox * p.stride_width * channels;
+                    }
                 }
             }
-        }
-        const RowBlock<T> block{a,   count,  c,      count,          taps.data(), p.kernel_height,
-                                run, packed, p.kernel_height, nullptr};
-        multiply_rows(kernels, block, panels, 0, panels.count(), epilogue);
-    });
+            const RowBlock<T> block{
+                a,      count,           c,      count, taps.data(), p.kernel_height, run,
+                packed, p.kernel_height, nullptr};
+            multiply_rows(kernels, block, panels, 0, panels.count(), epilogue);
+        });
 }
 
 template <class T>
@@ -122,8 +123,7 @@ void pack_patches(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
 
 template <class T>
 void few_channels_backward_input(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
-                                 const T* dy, const T* packed, T* dx,
-                                 const Epilogue<T>& epilogue) {
+                                 const T* dy, const T* packed, T* dx, const Epilogue<T>& epilogue) {
     const std::int64_t channels = p.in_channels;
     const std::int64_t columns = p.taps() * channels;
     const std::int64_t run = p.kernel_width * channels;
@@ -135,84 +135,85 @@ void few_channels_backward_input(const DenseKernels<T>& kernels, const Convoluti
         rows_per_task(p.in_width, p.in_height, kernels.lanes), 4 * p.kernel_height);
     const EvenCut strips(p.in_height, strip_rows);
     const Tap one{0, 0, 0};
-    parallel_for(p.batch * strips.count(), p.flops() / tuning::flops_per_microsecond,
-                 [&](std::int64_t task) {
-        const std::int64_t image = task / strips.count();
-        const std::int64_t strip = task % strips.count();
-        const std::int64_t y0 = strips.begin(strip);
-        const std::int64_t rows = strips.size(strip);
-        Scratch local;
-        T* const sums = local.take<T>(rows * width * channels);
-        std::fill(sums, sums + rows * width * channels, T(0));
-        T* const patches = local.take<T>(p.out_width * panels.padded_columns());
-        const T** a = local.take<const T*>(p.out_width);
-        T** c = local.take<T*>(p.out_width);
-        const std::int64_t step = panels.padded_columns();
-        for (std::int64_t i = 0; i < p.out_width; ++i) c[i] = patches + i * step;
-        const std::int64_t span = p.dilation_height * (p.kernel_height - 1);
-        for (std::int64_t oy = 0; oy < p.out_height; ++oy) {
-            const std::int64_t top = oy * p.stride_height - p.pad_top - y0;
-            if (top + span < 0 || top >= rows) continue;
-            const T* from = dy + (image * p.out_height + oy) * p.out_width * p.out_channels;
-            for (std::int64_t i = 0; i < p.out_width; ++i) a[i] = from + i * p.out_channels;
-            const RowBlock<T> block{a, 0, c, p.out_width, &one, 1, p.out_channels, packed, 1,
-                                    nullptr};
-            multiply_rows(kernels, block, panels, 0, panels.count(), Epilogue<T>{});
-            // Runs of neighbouring pixels overlap. Adding every lap-th pixel in turn keeps a run
-            // from waiting for the stores of the one before.
-            const std::int64_t lap = (p.kernel_width + p.stride_width - 1) / p.stride_width;
-            for (std::int64_t r = 0; r < p.kernel_height; ++r) {
-                const std::int64_t y = top + r * p.dilation_height;
-                if (y < 0 || y >= rows) continue;
-                T* const row = sums + y * width * channels;
-                for (std::int64_t first = 0; first < lap; ++first) {
-                    for (std::int64_t ox = first; ox < p.out_width; ox += lap) {
-                        T* __restrict to = row + ox * p.stride_width * channels;
-                        const T* __restrict patch = patches + ox * step + r * run;
-                        for (std::int64_t i = 0; i < run; ++i) to[i] += patch[i];
+    parallel_for(
+        p.batch * strips.count(), p.flops() / tuning::flops_per_microsecond,
+        [&](std::int64_t task) {
+            const std::int64_t image = task / strips.count();
+            const std::int64_t strip = task % strips.count();
+            const std::int64_t y0 = strips.begin(strip);
+            const std::int64_t rows = strips.size(strip);
+            Scratch local;
+            T* const sums = local.take<T>(rows * width * channels);
+            std::fill(sums, sums + rows * width * channels, T(0));
+            T* const patches = local.take<T>(p.out_width * panels.padded_columns());
+            const T** a = local.take<const T*>(p.out_width);
+            T** c = local.take<T*>(p.out_width);
+            const std::int64_t step = panels.padded_columns();
+            for (std::int64_t i = 0; i < p.out_width; ++i) c[i] = patches + i * step;
+            const std::int64_t span = p.dilation_height * (p.kernel_height - 1);
+            for (std::int64_t oy = 0; oy < p.out_height; ++oy) {
+                const std::int64_t top = oy * p.stride_height - p.pad_top - y0;
+                if (top + span < 0 || top >= rows) continue;
+                const T* from = dy + (image * p.out_height + oy) * p.out_width * p.out_channels;
+                for (std::int64_t i = 0; i < p.out_width; ++i) a[i] = from + i * p.out_channels;
+                const RowBlock<T> block{a,      0, c,      p.out_width, &one, 1, p.out_channels,
+                                        packed, 1, nullptr};
+                multiply_rows(kernels, block, panels, 0, panels.count(), Epilogue<T>{});
+                // Runs of neighbouring pixels overlap. Adding every lap-th pixel in turn keeps a
+                // run from waiting for the stores of the one before.
+                const std::int64_t lap = (p.kernel_width + p.stride_width - 1) / p.stride_width;
+                for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+                    const std::int64_t y = top + r * p.dilation_height;
+                    if (y < 0 || y >= rows) continue;
+                    T* const row = sums + y * width * channels;
+                    for (std::int64_t first = 0; first < lap; ++first) {
+                        for (std::int64_t ox = first; ox < p.out_width; ox += lap) {
+                            T* __restrict to = row + ox * p.stride_width * channels;
+                            const T* __restrict patch = patches + ox * step + r * run;
+                            for (std::int64_t i = 0; i < run; ++i) to[i] += patch[i];
+                        }
                     }
                 }
             }
-        }
-        // Without the padding, and through the epilogue.
-        alignas(64) T pixel[64] = {};
-        for (std::int64_t y = 0; y < rows; ++y) {
-            T* to = dx + (image * p.in_height + y0 + y) * p.in_width * channels;
-            for (std::int64_t x = 0; x < p.in_width; ++x, to += channels) {
-                const std::int64_t column = x + p.pad_left;
-                for (std::int64_t i = 0; i < channels; ++i) {
-                    pixel[i] = column < width ? sums[(y * width + column) * channels + i] : T(0);
-                }
-                for (std::int64_t i = 0; i < channels; ++i) to[i] = pixel[i];
-            }
-        }
-        if (epilogue.bias || epilogue.activation != Activation::none) {
-            T* to = dx + (image * p.in_height + y0) * p.in_width * channels;
-            for (std::int64_t i = 0; i < rows * p.in_width; ++i, to += channels) {
-                std::copy(to, to + channels, pixel);
-                for (std::int64_t j = 0; j < channels; j += kernels.lanes) {
-                    Epilogue<T> e = epilogue;
-                    if (e.bias) e.bias += j;
-                    const int last =
-                        static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - j));
-                    kernels.finish_row(pixel + j, to + j, 1, last, e);
+            // Without the padding, and through the epilogue.
+            alignas(64) T pixel[64] = {};
+            for (std::int64_t y = 0; y < rows; ++y) {
+                T* to = dx + (image * p.in_height + y0 + y) * p.in_width * channels;
+                for (std::int64_t x = 0; x < p.in_width; ++x, to += channels) {
+                    const std::int64_t column = x + p.pad_left;
+                    for (std::int64_t i = 0; i < channels; ++i) {
+                        pixel[i] =
+                            column < width ? sums[(y * width + column) * channels + i] : T(0);
+                    }
+                    for (std::int64_t i = 0; i < channels; ++i) to[i] = pixel[i];
                 }
             }
-        }
-    });
+            if (epilogue.bias || epilogue.activation != Activation::none) {
+                T* to = dx + (image * p.in_height + y0) * p.in_width * channels;
+                for (std::int64_t i = 0; i < rows * p.in_width; ++i, to += channels) {
+                    std::copy(to, to + channels, pixel);
+                    for (std::int64_t j = 0; j < channels; j += kernels.lanes) {
+                        Epilogue<T> e = epilogue;
+                        if (e.bias) e.bias += j;
+                        const int last =
+                            static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - j));
+                        kernels.finish_row(pixel + j, to + j, 1, last, e);
+                    }
+                }
+            }
+        });
 }
 
-#define PYCONV_INSTANTIATE(T)                                                                     \
-    template void copy_padded_rows<T>(const T*, std::int64_t, std::int64_t, std::int64_t,         \
-                                      std::int64_t, std::int64_t, std::int64_t, std::int64_t,     \
-                                      T*);                                                        \
-    template void few_channels_forward<T>(const DenseKernels<T>&, const ConvolutionProblem&,      \
-                                          const T*, const T*, T*, const Epilogue<T>&);            \
-    template void few_channels_backward_input<T>(const DenseKernels<T>&,                          \
-                                                 const ConvolutionProblem&, const T*, const T*,   \
-                                                 T*, const Epilogue<T>&);                         \
-    template std::int64_t patches_size<T>(const DenseKernels<T>&, const ConvolutionProblem&);     \
-    template void pack_patches<T>(const DenseKernels<T>&, const ConvolutionProblem&,              \
+#define PYCONV_INSTANTIATE(T)                                                                      \
+    template void copy_padded_rows<T>(const T*, std::int64_t, std::int64_t, std::int64_t,          \
+                                      std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*); \
+    template void few_channels_forward<T>(const DenseKernels<T>&, const ConvolutionProblem&,       \
+                                          const T*, const T*, T*, const Epilogue<T>&);             \
+    template void few_channels_backward_input<T>(const DenseKernels<T>&,                           \
+                                                 const ConvolutionProblem&, const T*, const T*,    \
+                                                 T*, const Epilogue<T>&);                          \
+    template std::int64_t patches_size<T>(const DenseKernels<T>&, const ConvolutionProblem&);      \
+    template void pack_patches<T>(const DenseKernels<T>&, const ConvolutionProblem&,               \
                                   const WeightView<T>&, T*);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)

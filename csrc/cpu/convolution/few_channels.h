@@ -24,9 +24,8 @@ void few_channels_forward(const DenseKernels<T>& kernels, const ConvolutionProbl
 // `packed` holds the weight as one matrix of out_channels x (kernel_height * kernel_width *
 // channels), see pack_patches.
 template <class T>
-void few_channels_backward_input(const DenseKernels<T>& kernels,
-                                 const ConvolutionProblem& problem, const T* dy, const T* packed,
-                                 T* dx, const Epilogue<T>& epilogue);
+void few_channels_backward_input(const DenseKernels<T>& kernels, const ConvolutionProblem& problem,
+                                 const T* dy, const T* packed, T* dx, const Epilogue<T>& epilogue);
 template <class T>
 std::int64_t patches_size(const DenseKernels<T>& kernels, const ConvolutionProblem& problem);
 template <class T>

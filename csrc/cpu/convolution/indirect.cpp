@@ -100,8 +100,8 @@ void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
             live_counts = scratch.take<std::int64_t>(tiles.count());
             live = scratch.take<TapPair>(tiles.count() * block.tap_count);
             for (std::int64_t t = 0; t < tiles.count(); ++t) {
-                live_counts[t] = live_taps(block, tiles.begin(t), tiles.size(t),
-                                           live + t * block.tap_count);
+                live_counts[t] =
+                    live_taps(block, tiles.begin(t), tiles.size(t), live + t * block.tap_count);
             }
         }
         const std::int64_t column = panels.first(panel);
@@ -158,12 +158,18 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& p) {
         Scratch local;
         const T** a = local.take<const T*>(taps * count);
         T** c = local.take<T*>(count);
-        point(p, p.in + group * p.depth, p.out + group * p.columns,
-              static_cast<const T*>(zeros), blocks.begin(block), count, a, c);
-        const RowBlock<T> rows_of_block{a,       count,        c,
-                                        count,   p.taps.data(), taps,
-                                        p.depth, p.packed + group * per_group,
-                                        p.packed_taps, zeros};
+        point(p, p.in + group * p.depth, p.out + group * p.columns, static_cast<const T*>(zeros),
+              blocks.begin(block), count, a, c);
+        const RowBlock<T> rows_of_block{a,
+                                        count,
+                                        c,
+                                        count,
+                                        p.taps.data(),
+                                        taps,
+                                        p.depth,
+                                        p.packed + group * per_group,
+                                        p.packed_taps,
+                                        zeros};
         Epilogue<T> e = p.epilogue;
         if (e.bias) e.bias += group * p.columns;
         multiply_rows(kernels, rows_of_block, panels, shares.begin(share),
@@ -180,20 +186,20 @@ void pack_forward(const DenseKernels<T>& kernels, const WeightView<T>& weight, s
 }
 
 template <class T>
-void pack_backward(const DenseKernels<T>& kernels, const WeightView<T>& weight,
-                   std::int64_t groups, std::int64_t group_out, std::int64_t group_in,
-                   std::int64_t kernel_height, std::int64_t kernel_width, T* packed) {
+void pack_backward(const DenseKernels<T>& kernels, const WeightView<T>& weight, std::int64_t groups,
+                   std::int64_t group_out, std::int64_t group_in, std::int64_t kernel_height,
+                   std::int64_t kernel_width, T* packed) {
     pack_taps(kernels, weight, groups, group_out * weight.out, group_out, weight.out, group_in,
               weight.in, kernel_height, kernel_width, packed);
 }
 
-#define PYCONV_INSTANTIATE(T)                                                                   \
+#define PYCONV_INSTANTIATE(T)                                                                    \
     template void multiply_rows<T>(const DenseKernels<T>&, const RowBlock<T>&, const Panels<T>&, \
-                                   std::int64_t, std::int64_t, const Epilogue<T>&);             \
-    template void run_indirect<T>(const DenseKernels<T>&, const IndirectProblem<T>&);           \
-    template void pack_forward<T>(const DenseKernels<T>&, const WeightView<T>&, std::int64_t,   \
-                                  std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);  \
-    template void pack_backward<T>(const DenseKernels<T>&, const WeightView<T>&, std::int64_t,  \
+                                   std::int64_t, std::int64_t, const Epilogue<T>&);              \
+    template void run_indirect<T>(const DenseKernels<T>&, const IndirectProblem<T>&);            \
+    template void pack_forward<T>(const DenseKernels<T>&, const WeightView<T>&, std::int64_t,    \
+                                  std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);   \
+    template void pack_backward<T>(const DenseKernels<T>&, const WeightView<T>&, std::int64_t,   \
                                    std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)

@@ -73,8 +73,8 @@ void pack_forward(const DenseKernels<T>& kernels, const WeightView<T>& weight, s
                   std::int64_t group_out, std::int64_t group_in, std::int64_t kernel_height,
                   std::int64_t kernel_width, T* packed);
 template <class T>
-void pack_backward(const DenseKernels<T>& kernels, const WeightView<T>& weight,
-                   std::int64_t groups, std::int64_t group_out, std::int64_t group_in,
-                   std::int64_t kernel_height, std::int64_t kernel_width, T* packed);
+void pack_backward(const DenseKernels<T>& kernels, const WeightView<T>& weight, std::int64_t groups,
+                   std::int64_t group_out, std::int64_t group_in, std::int64_t kernel_height,
+                   std::int64_t kernel_width, T* packed);
 
 }  // namespace pyconv

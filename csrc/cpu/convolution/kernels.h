@@ -12,15 +12,15 @@ inline constexpr int kMaxDepthwiseRows = 2;
 // One or two rows of outputs whose windows lie wholly inside the row, for one vector of channels.
 template <class T>
 struct DepthwiseRows {
-    const T* const* in;      // kernel_height + stride * (rows - 1) input rows, at the first window
-    std::int64_t in_pixel;   // elements from one input pixel to the next
-    const T* weight;         // [tap][weight_step]
+    const T* const* in;     // kernel_height + stride * (rows - 1) input rows, at the first window
+    std::int64_t in_pixel;  // elements from one input pixel to the next
+    const T* weight;        // [tap][weight_step]
     std::int64_t weight_step;
-    T* const* out;           // rows
+    T* const* out;  // rows
     std::int64_t out_pixel;
-    std::int64_t count;      // outputs in a row
-    int lanes;               // channels, at most a vector
-    const T* bias;           // may be null
+    std::int64_t count;  // outputs in a row
+    int lanes;           // channels, at most a vector
+    const T* bias;       // may be null
     Activation activation;
     T slope;
 };

@@ -42,8 +42,8 @@ void separable_forward(Isa isa, const ConvolutionProblem& p, const T* x,
         T* const middle = scratch.take<T>(p.outputs() * p.out_channels);
         convolution_forward(isa, Algorithm::depthwise, p, x, depthwise,
                             static_cast<const T*>(nullptr), middle, Epilogue<T>{});
-        convolution_forward(isa, Algorithm::direct, point, static_cast<const T*>(middle),
-                            pointwise, static_cast<const T*>(packed), y, epilogue);
+        convolution_forward(isa, Algorithm::direct, point, static_cast<const T*>(middle), pointwise,
+                            static_cast<const T*>(packed), y, epilogue);
         return;
     }
     T* const weight = scratch.take<T>(depthwise_weight_size(kernels, p));
@@ -63,8 +63,7 @@ void separable_forward(Isa isa, const ConvolutionProblem& p, const T* x,
         Scratch local;
         T* const middle = local.take<T>(pixels * p.out_channels);
         depthwise_strip(kernels, p, x + image * p.in_height * p.in_width * p.in_channels,
-                        static_cast<const T*>(weight), begin, begin + rows, middle,
-                        Epilogue<T>{});
+                        static_cast<const T*>(weight), begin, begin + rows, middle, Epilogue<T>{});
         const T** a = local.take<const T*>(pixels);
         T** c = local.take<T*>(pixels);
         T* const to = y + (image * p.out_height + begin) * p.out_width * out_channels;
@@ -87,8 +86,8 @@ void separable_backward(Isa isa, const ConvolutionProblem& p, const T* dy, const
     Scratch scratch;
     // The middle image is computed again instead of kept from the forward pass.
     T* const middle = scratch.take<T>(p.outputs() * p.out_channels);
-    convolution_forward(isa, Algorithm::depthwise, p, x, depthwise,
-                        static_cast<const T*>(nullptr), middle, Epilogue<T>{});
+    convolution_forward(isa, Algorithm::depthwise, p, x, depthwise, static_cast<const T*>(nullptr),
+                        middle, Epilogue<T>{});
     weight_gradient(dense_kernels<T>(isa), point, dy, static_cast<const T*>(middle), d_pointwise,
                     false);
     column_sums(isa, dy, p.outputs(), out_channels, out_channels, dbias);
@@ -100,12 +99,12 @@ void separable_backward(Isa isa, const ConvolutionProblem& p, const T* dy, const
     depthwise_backward_weight(kernels, p, static_cast<const T*>(d_middle), x, d_depthwise);
 }
 
-#define PYCONV_INSTANTIATE(T)                                                                      \
-    template void separable_forward<T>(Isa, const ConvolutionProblem&, const T*,                   \
-                                       const WeightView<T>&, const WeightView<T>&, std::int64_t,   \
-                                       T*, const Epilogue<T>&);                                    \
-    template void separable_backward<T>(Isa, const ConvolutionProblem&, const T*, const T*,        \
-                                        const WeightView<T>&, const WeightView<T>&, std::int64_t,  \
+#define PYCONV_INSTANTIATE(T)                                                                     \
+    template void separable_forward<T>(Isa, const ConvolutionProblem&, const T*,                  \
+                                       const WeightView<T>&, const WeightView<T>&, std::int64_t,  \
+                                       T*, const Epilogue<T>&);                                   \
+    template void separable_backward<T>(Isa, const ConvolutionProblem&, const T*, const T*,       \
+                                        const WeightView<T>&, const WeightView<T>&, std::int64_t, \
                                         T*, T*, T*, T*);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)

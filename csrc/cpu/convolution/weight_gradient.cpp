@@ -33,8 +33,7 @@ class WeightGradient {
           runs_(runs),
           panels_(kernels, p.group_out()),
           tap_rows_(runs ? p.kernel_height : p.taps()),
-          strips_(runs ? p.kernel_width * p.in_channels : p.group_in(),
-                  panels_.tallest(kernels)) {
+          strips_(runs ? p.kernel_width * p.in_channels : p.group_in(), panels_.tallest(kernels)) {
         width_ = (p.out_width - 1) * p.stride_width + (p.kernel_width - 1) * p.dilation_width + 1;
         // Strided columns are sorted by phase, so that the pixels of a tap are neighbours.
         phase_width_ = runs ? 0 : (width_ + p.stride_width - 1) / p.stride_width;
@@ -42,8 +41,9 @@ class WeightGradient {
         pitch_ = runs ? p.in_channels : strips_.size(0);
         // A block: whole output rows of one image, or several whole images.
         const std::int64_t plane = p.out_height * p.out_width;
-        images_ = std::clamp<std::int64_t>(tuning::gradient_pixels / std::max<std::int64_t>(plane, 1),
-                                           1, std::max<std::int64_t>(p.batch, 1));
+        images_ =
+            std::clamp<std::int64_t>(tuning::gradient_pixels / std::max<std::int64_t>(plane, 1), 1,
+                                     std::max<std::int64_t>(p.batch, 1));
         rows_ = images_ > 1 ? p.out_height
                             : std::clamp<std::int64_t>(
                                   (tuning::gradient_pixels + p.out_width - 1) / p.out_width, 1,
@@ -101,8 +101,7 @@ class WeightGradient {
         const std::int64_t step = (runs_ ? p_.stride_width : 1) * pitch_;
         for (std::int64_t n = 0; n < images; ++n) {
             for (std::int64_t oy = 0; oy < rows; ++oy) {
-                const std::int64_t row =
-                    n * plane_ + oy * p_.stride_height * row_pixels_ * pitch_;
+                const std::int64_t row = n * plane_ + oy * p_.stride_height * row_pixels_ * pitch_;
                 for (std::int64_t ox = 0; ox < p_.out_width; ++ox) {
                     *offsets++ = static_cast<std::int32_t>(row + ox * step);
                 }
@@ -119,7 +118,8 @@ class WeightGradient {
         const std::int64_t pixels = images * rows * p_.out_width;
         const double work = (static_cast<double>(images * in_rows * row_pixels_) * pitch_ *
                                  (runs_ ? 1 : strips_.count()) +
-                             static_cast<double>(pixels) * p_.group_out()) / 2e3;
+                             static_cast<double>(pixels) * p_.group_out()) /
+                            2e3;
         // One task copies a row of the input, for all strips, or a panel of dy.
         const std::int64_t input_tasks = images * in_rows;
         parallel_for(input_tasks + panels_.count(), work, [&](std::int64_t task) {
@@ -175,8 +175,8 @@ class WeightGradient {
             const std::int64_t panel = cell / tap_rows_;
             const std::int64_t tap = cell % tap_rows_;
             const int vectors = panels_.vectors(panel);
-            const std::int64_t tap_channels = runs_ ? p_.kernel_width * p_.in_channels
-                                                    : p_.group_in();
+            const std::int64_t tap_channels =
+                runs_ ? p_.kernel_width * p_.in_channels : p_.group_in();
             OuterTile<T> tile;
             tile.a_step = 0;
             tile.offset = offsets;
@@ -211,8 +211,8 @@ class WeightGradient {
 }  // namespace
 
 template <class T>
-void weight_gradient(const DenseKernels<T>& kernels, const ConvolutionProblem& problem,
-                     const T* dy, const T* x, T* dw, bool runs) {
+void weight_gradient(const DenseKernels<T>& kernels, const ConvolutionProblem& problem, const T* dy,
+                     const T* x, T* dw, bool runs) {
     WeightGradient<T>(kernels, problem, dy, x, dw, runs).run();
 }
 

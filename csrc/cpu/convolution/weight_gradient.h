@@ -10,7 +10,7 @@ namespace pyconv {
 // dw lies as kernel_height, kernel_width, in_channels / groups, out_channels. With `runs`, a row of
 // the kernel is one run of kernel_width * channels (few channels; no dilation along the row).
 template <class T>
-void weight_gradient(const DenseKernels<T>& kernels, const ConvolutionProblem& problem,
-                     const T* dy, const T* x, T* dw, bool runs);
+void weight_gradient(const DenseKernels<T>& kernels, const ConvolutionProblem& problem, const T* dy,
+                     const T* x, T* dw, bool runs);
 
 }  // namespace pyconv

@@ -45,7 +45,8 @@ void gemm_by_dots(const DenseKernels<T>& kernels, const GemmProblem<T>& p) {
         for (std::int64_t i = 0; i < p.m; i += kDotRows) {
             const int rows = static_cast<int>(std::min<std::int64_t>(kDotRows, p.m - i));
             for (std::int64_t j = 0; j < count; j += kDotColumns) {
-                const int columns = static_cast<int>(std::min<std::int64_t>(kDotColumns, count - j));
+                const int columns =
+                    static_cast<int>(std::min<std::int64_t>(kDotColumns, count - j));
                 kernels.dot[rows][columns](p.a + i * p.a_row, p.a_row,
                                            p.b + (begin + j) * p.b_column, p.b_column, p.k,
                                            &sums[0][j], 64);
@@ -116,17 +117,20 @@ class BlockedGemm {
 
     void multiply_block(std::int64_t k0, std::int64_t depth, T* packed, const Epilogue<T>& e) {
         const std::int64_t blocks = (tiles_.count() + tiles_per_block_ - 1) / tiles_per_block_;
-        const EvenCut groups(panels_.count(), std::max<std::int64_t>(
-            2, (panels_.count() * blocks + tuning::tasks - 1) / tuning::tasks));
-        parallel_for(blocks * groups.count(), microseconds(static_cast<double>(depth)),
-                     [&](std::int64_t task) {
-            const std::int64_t block = task / groups.count();
-            const std::int64_t group = task % groups.count();
-            const std::int64_t tile0 = block * tiles_per_block_;
-            const std::int64_t tile1 = std::min(tiles_.count(), tile0 + tiles_per_block_);
-            multiply_task(tile0, tile1, groups.begin(group),
-                          groups.begin(group) + groups.size(group), k0, depth, packed, e);
-        });
+        const EvenCut groups(
+            panels_.count(),
+            std::max<std::int64_t>(2,
+                                   (panels_.count() * blocks + tuning::tasks - 1) / tuning::tasks));
+        parallel_for(
+            blocks * groups.count(), microseconds(static_cast<double>(depth)),
+            [&](std::int64_t task) {
+                const std::int64_t block = task / groups.count();
+                const std::int64_t group = task % groups.count();
+                const std::int64_t tile0 = block * tiles_per_block_;
+                const std::int64_t tile1 = std::min(tiles_.count(), tile0 + tiles_per_block_);
+                multiply_task(tile0, tile1, groups.begin(group),
+                              groups.begin(group) + groups.size(group), k0, depth, packed, e);
+            });
     }
 
     void multiply_task(std::int64_t tile0, std::int64_t tile1, std::int64_t panel0,
@@ -162,7 +166,13 @@ class BlockedGemm {
                     if (pack_a_) {
                         const OuterTile<T> tile{
                             a + (tiles_.begin(t) - row0) * depth + cut.begin(part),
-                            tiles_.size(t), nullptr, depth, b, b_step, c, p_.c_row,
+                            tiles_.size(t),
+                            nullptr,
+                            depth,
+                            b,
+                            b_step,
+                            c,
+                            p_.c_row,
                             panels_.last(panel)};
                         kernels_.outer[vectors][rows](tile, e);
                     } else {
@@ -172,8 +182,8 @@ class BlockedGemm {
                             a_rows[i] = p_.a + (row + i) * p_.a_row + k0;
                             c_rows[i] = c + i * p_.c_row;
                         }
-                        const RowTile<T> tile{a_rows, 0, &kOneTap, 1, depth, b, 0, b_step,
-                                              c_rows, panels_.last(panel)};
+                        const RowTile<T> tile{a_rows, 0, &kOneTap, 1,      depth,
+                                              b,      0, b_step,   c_rows, panels_.last(panel)};
                         kernels_.rows[vectors][rows](tile, e);
                     }
                 }
@@ -204,7 +214,8 @@ void gemm(Isa isa, const GemmProblem<T>& problem) {
             for (std::int64_t j = 0; j < problem.n; j += kernels.lanes) {
                 Epilogue<T> e = problem.epilogue;
                 if (e.bias) e.bias += j;
-                const int last = static_cast<int>(std::min<std::int64_t>(kernels.lanes, problem.n - j));
+                const int last =
+                    static_cast<int>(std::min<std::int64_t>(kernels.lanes, problem.n - j));
                 kernels.finish_row(zeros, problem.c + i * problem.c_row + j, 1, last, e);
             }
         }
@@ -230,13 +241,13 @@ void column_sums(Isa isa, const T* x, std::int64_t rows, std::int64_t columns, s
     T* const partial = scratch.take<T>(blocks * columns);
     parallel_for(blocks * strips, static_cast<double>(rows) * columns * sizeof(T) / 1e4,
                  [&](std::int64_t task) {
-        const std::int64_t block = task / strips;
-        const std::int64_t column = task % strips * kColumns;
-        kernels.column_sum(x + block * kRows * step + column,
-                           std::min(kRows, rows - block * kRows),
-                           std::min(kColumns, columns - column), step,
-                           partial + block * columns + column);
-    });
+                     const std::int64_t block = task / strips;
+                     const std::int64_t column = task % strips * kColumns;
+                     kernels.column_sum(x + block * kRows * step + column,
+                                        std::min(kRows, rows - block * kRows),
+                                        std::min(kColumns, columns - column), step,
+                                        partial + block * columns + column);
+                 });
     for (std::int64_t j = 0; j < columns; ++j) {
         double sum = 0;
         for (std::int64_t block = 0; block < blocks; ++block) {

@@ -42,7 +42,8 @@ void pack(const T* src, std::int64_t k_step, std::int64_t j_step, std::int64_t d
             for (std::int64_t k = 0; k < depth; ++k) {
                 const T* from = src + k * k_step;
                 T* to = dst + k * width;
-                for (std::int64_t j = 0; j < width; j += 16) std::memcpy(to + j, from + j, 16 * sizeof(T));
+                for (std::int64_t j = 0; j < width; j += 16)
+                    std::memcpy(to + j, from + j, 16 * sizeof(T));
             }
             return;
         }

@@ -57,7 +57,8 @@ class Panels {
 class EvenCut {
   public:
     EvenCut(std::int64_t total, std::int64_t most)
-        : count_((total + most - 1) / most), base_(count_ ? total / count_ : 0),
+        : count_((total + most - 1) / most),
+          base_(count_ ? total / count_ : 0),
           extra_(count_ ? total % count_ : 0) {}
     std::int64_t count() const { return count_; }
     std::int64_t begin(std::int64_t piece) const {

@@ -28,8 +28,8 @@ struct TapPair {
 template <class T>
 struct RowTile {
     const T* const* a;
-    std::int64_t a_tap;       // pointers from one tap to the next
-    const TapPair* tap;       // which taps take part
+    std::int64_t a_tap;  // pointers from one tap to the next
+    const TapPair* tap;  // which taps take part
     std::int64_t taps;
     std::int64_t depth;
     const T* b;

@@ -43,8 +43,7 @@ __attribute__((noinline)) void finish_row(const T* sums, T* row, int vectors, in
 
 // Stores a tile; c(i) is its row i. The usual cases are unrolled with the tile in registers.
 template <class T, int kRows, int kVectors, class Row>
-PYCONV_INLINE void finish(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last,
-                          const Epilogue<T>& e) {
+PYCONV_INLINE void finish(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last, const Epilogue<T>& e) {
     using V = Vec<T>;
     constexpr int kLanes = V::kLanes;
     const bool relu = e.activation == Activation::relu;

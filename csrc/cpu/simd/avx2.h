@@ -69,12 +69,12 @@ struct Vec<double> {
     PYCONV_INLINE void stream(double* p) const { _mm256_stream_pd(p, v); }
 };
 
-#define PYCONV_BINARY(NAME, OP)                                                        \
-    PYCONV_INLINE Vec<float> NAME(Vec<float> a, Vec<float> b) {                        \
-        return {_mm256_##OP##_ps(a.v, b.v)};                                           \
-    }                                                                                  \
-    PYCONV_INLINE Vec<double> NAME(Vec<double> a, Vec<double> b) {                     \
-        return {_mm256_##OP##_pd(a.v, b.v)};                                           \
+#define PYCONV_BINARY(NAME, OP)                                    \
+    PYCONV_INLINE Vec<float> NAME(Vec<float> a, Vec<float> b) {    \
+        return {_mm256_##OP##_ps(a.v, b.v)};                       \
+    }                                                              \
+    PYCONV_INLINE Vec<double> NAME(Vec<double> a, Vec<double> b) { \
+        return {_mm256_##OP##_pd(a.v, b.v)};                       \
     }
 PYCONV_BINARY(operator+, add)
 PYCONV_BINARY(operator-, sub)
@@ -84,23 +84,23 @@ PYCONV_BINARY(min, min)
 PYCONV_BINARY(max, max)
 #undef PYCONV_BINARY
 
-#define PYCONV_TERNARY(NAME, OP)                                                       \
-    PYCONV_INLINE Vec<float> NAME(Vec<float> a, Vec<float> b, Vec<float> c) {          \
-        return {_mm256_##OP##_ps(a.v, b.v, c.v)};                                      \
-    }                                                                                  \
-    PYCONV_INLINE Vec<double> NAME(Vec<double> a, Vec<double> b, Vec<double> c) {      \
-        return {_mm256_##OP##_pd(a.v, b.v, c.v)};                                      \
+#define PYCONV_TERNARY(NAME, OP)                                                  \
+    PYCONV_INLINE Vec<float> NAME(Vec<float> a, Vec<float> b, Vec<float> c) {     \
+        return {_mm256_##OP##_ps(a.v, b.v, c.v)};                                 \
+    }                                                                             \
+    PYCONV_INLINE Vec<double> NAME(Vec<double> a, Vec<double> b, Vec<double> c) { \
+        return {_mm256_##OP##_pd(a.v, b.v, c.v)};                                 \
     }
 PYCONV_TERNARY(fma, fmadd)
 PYCONV_TERNARY(fnma, fnmadd)
 #undef PYCONV_TERNARY
 
-#define PYCONV_COMPARE(NAME, CODE)                                                     \
-    PYCONV_INLINE Mask<float> NAME(Vec<float> a, Vec<float> b) {                       \
-        return {_mm256_cmp_ps(a.v, b.v, CODE)};                                        \
-    }                                                                                  \
-    PYCONV_INLINE Mask<double> NAME(Vec<double> a, Vec<double> b) {                    \
-        return {_mm256_cmp_pd(a.v, b.v, CODE)};                                        \
+#define PYCONV_COMPARE(NAME, CODE)                                  \
+    PYCONV_INLINE Mask<float> NAME(Vec<float> a, Vec<float> b) {    \
+        return {_mm256_cmp_ps(a.v, b.v, CODE)};                     \
+    }                                                               \
+    PYCONV_INLINE Mask<double> NAME(Vec<double> a, Vec<double> b) { \
+        return {_mm256_cmp_pd(a.v, b.v, CODE)};                     \
     }
 PYCONV_COMPARE(less, _CMP_LT_OQ)
 PYCONV_COMPARE(less_equal, _CMP_LE_OQ)
@@ -108,16 +108,14 @@ PYCONV_COMPARE(equal, _CMP_EQ_OQ)
 #undef PYCONV_COMPARE
 
 PYCONV_INLINE Mask<float> is_nan(Vec<float> a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
-PYCONV_INLINE Mask<double> is_nan(Vec<double> a) {
-    return {_mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q)};
-}
+PYCONV_INLINE Mask<double> is_nan(Vec<double> a) { return {_mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q)}; }
 
-#define PYCONV_LOGIC(NAME, OP)                                                         \
-    PYCONV_INLINE Mask<float> NAME(Mask<float> a, Mask<float> b) {                     \
-        return {_mm256_##OP##_ps(a.m, b.m)};                                           \
-    }                                                                                  \
-    PYCONV_INLINE Mask<double> NAME(Mask<double> a, Mask<double> b) {                  \
-        return {_mm256_##OP##_pd(a.m, b.m)};                                           \
+#define PYCONV_LOGIC(NAME, OP)                                        \
+    PYCONV_INLINE Mask<float> NAME(Mask<float> a, Mask<float> b) {    \
+        return {_mm256_##OP##_ps(a.m, b.m)};                          \
+    }                                                                 \
+    PYCONV_INLINE Mask<double> NAME(Mask<double> a, Mask<double> b) { \
+        return {_mm256_##OP##_pd(a.m, b.m)};                          \
     }
 PYCONV_LOGIC(operator&, and)
 PYCONV_LOGIC(operator|, or)
@@ -156,9 +154,8 @@ PYCONV_INLINE Vec<float> exponent_mantissa(Vec<float> a, Vec<float>* e) {
     const __m256i bits = _mm256_castps_si256(a.v);
     const __m256i exponent = _mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(126));
     e->v = _mm256_cvtepi32_ps(exponent);
-    const __m256i mantissa =
-        _mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x007fffff)),
-                        _mm256_set1_epi32(0x3f000000));
+    const __m256i mantissa = _mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x007fffff)),
+                                             _mm256_set1_epi32(0x3f000000));
     return {_mm256_castsi256_ps(mantissa)};
 }
 

@@ -35,9 +35,7 @@ struct Vec<float> {
         return {_mm512_castsi512_ps(_mm512_set1_epi32(a))};
     }
     static PYCONV_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
-    static PYCONV_INLINE __mmask16 first(int n) {
-        return static_cast<__mmask16>((1u << n) - 1u);
-    }
+    static PYCONV_INLINE __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
     static PYCONV_INLINE Vec load_partial(const float* p, int n) {
         return {_mm512_maskz_loadu_ps(first(n), p)};
     }
@@ -70,12 +68,12 @@ struct Vec<double> {
     PYCONV_INLINE void stream(double* p) const { _mm512_stream_pd(p, v); }
 };
 
-#define PYCONV_BINARY(NAME, OP)                                                        \
-    PYCONV_INLINE Vec<float> NAME(Vec<float> a, Vec<float> b) {                        \
-        return {_mm512_##OP##_ps(a.v, b.v)};                                           \
-    }                                                                                  \
-    PYCONV_INLINE Vec<double> NAME(Vec<double> a, Vec<double> b) {                     \
-        return {_mm512_##OP##_pd(a.v, b.v)};                                           \
+#define PYCONV_BINARY(NAME, OP)                                    \
+    PYCONV_INLINE Vec<float> NAME(Vec<float> a, Vec<float> b) {    \
+        return {_mm512_##OP##_ps(a.v, b.v)};                       \
+    }                                                              \
+    PYCONV_INLINE Vec<double> NAME(Vec<double> a, Vec<double> b) { \
+        return {_mm512_##OP##_pd(a.v, b.v)};                       \
     }
 PYCONV_BINARY(operator+, add)
 PYCONV_BINARY(operator-, sub)
@@ -85,23 +83,23 @@ PYCONV_BINARY(min, min)
 PYCONV_BINARY(max, max)
 #undef PYCONV_BINARY
 
-#define PYCONV_TERNARY(NAME, OP)                                                       \
-    PYCONV_INLINE Vec<float> NAME(Vec<float> a, Vec<float> b, Vec<float> c) {          \
-        return {_mm512_##OP##_ps(a.v, b.v, c.v)};                                      \
-    }                                                                                  \
-    PYCONV_INLINE Vec<double> NAME(Vec<double> a, Vec<double> b, Vec<double> c) {      \
-        return {_mm512_##OP##_pd(a.v, b.v, c.v)};                                      \
+#define PYCONV_TERNARY(NAME, OP)                                                  \
+    PYCONV_INLINE Vec<float> NAME(Vec<float> a, Vec<float> b, Vec<float> c) {     \
+        return {_mm512_##OP##_ps(a.v, b.v, c.v)};                                 \
+    }                                                                             \
+    PYCONV_INLINE Vec<double> NAME(Vec<double> a, Vec<double> b, Vec<double> c) { \
+        return {_mm512_##OP##_pd(a.v, b.v, c.v)};                                 \
     }
 PYCONV_TERNARY(fma, fmadd)
 PYCONV_TERNARY(fnma, fnmadd)
 #undef PYCONV_TERNARY
 
-#define PYCONV_COMPARE(NAME, CODE)                                                     \
-    PYCONV_INLINE Mask<float> NAME(Vec<float> a, Vec<float> b) {                       \
-        return {_mm512_cmp_ps_mask(a.v, b.v, CODE)};                                   \
-    }                                                                                  \
-    PYCONV_INLINE Mask<double> NAME(Vec<double> a, Vec<double> b) {                    \
-        return {_mm512_cmp_pd_mask(a.v, b.v, CODE)};                                   \
+#define PYCONV_COMPARE(NAME, CODE)                                  \
+    PYCONV_INLINE Mask<float> NAME(Vec<float> a, Vec<float> b) {    \
+        return {_mm512_cmp_ps_mask(a.v, b.v, CODE)};                \
+    }                                                               \
+    PYCONV_INLINE Mask<double> NAME(Vec<double> a, Vec<double> b) { \
+        return {_mm512_cmp_pd_mask(a.v, b.v, CODE)};                \
     }
 PYCONV_COMPARE(less, _CMP_LT_OQ)
 PYCONV_COMPARE(less_equal, _CMP_LE_OQ)
@@ -157,9 +155,8 @@ PYCONV_INLINE Vec<float> exponent_mantissa(Vec<float> a, Vec<float>* e) {
     const __m512i bits = _mm512_castps_si512(a.v);
     const __m512i exponent = _mm512_sub_epi32(_mm512_srli_epi32(bits, 23), _mm512_set1_epi32(126));
     e->v = _mm512_cvtepi32_ps(exponent);
-    const __m512i mantissa =
-        _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x007fffff)),
-                        _mm512_set1_epi32(0x3f000000));
+    const __m512i mantissa = _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x007fffff)),
+                                             _mm512_set1_epi32(0x3f000000));
     return {_mm512_castsi512_ps(mantissa)};
 }
 

@@ -73,20 +73,18 @@ struct Vec {
         std::memcpy(&r, p, static_cast<std::size_t>(n) * sizeof(T));
         return r;
     }
-    PYCONV_INLINE void store(T* p) const {
-        PYCONV_EACH std::memcpy(p + i * kEach, &v[i], 16);
-    }
+    PYCONV_INLINE void store(T* p) const { PYCONV_EACH std::memcpy(p + i * kEach, &v[i], 16); }
     PYCONV_INLINE void store_partial(T* p, int n) const {
         std::memcpy(p, v, static_cast<std::size_t>(n) * sizeof(T));
     }
     PYCONV_INLINE void stream(T* p) const { store(p); }
 };
 
-#define PYCONV_BINARY(OP)                                       \
-    template <class T>                                          \
-    PYCONV_INLINE Vec<T> operator OP(Vec<T> a, Vec<T> b) {      \
-        PYCONV_EACH a.v[i] = a.v[i] OP b.v[i];                  \
-        return a;                                               \
+#define PYCONV_BINARY(OP)                                  \
+    template <class T>                                     \
+    PYCONV_INLINE Vec<T> operator OP(Vec<T> a, Vec<T> b) { \
+        PYCONV_EACH a.v[i] = a.v[i] OP b.v[i];             \
+        return a;                                          \
     }
 PYCONV_BINARY(+)
 PYCONV_BINARY(-)
@@ -115,12 +113,12 @@ PYCONV_INLINE Vec<T> max(Vec<T> a, Vec<T> b) {
     return a;
 }
 
-#define PYCONV_COMPARE(NAME, EXPRESSION)                        \
-    template <class T>                                          \
-    PYCONV_INLINE Mask<T> NAME(Vec<T> a, Vec<T> b) {            \
-        Mask<T> r;                                              \
-        PYCONV_EACH r.m[i] = a.v[i] EXPRESSION b.v[i];          \
-        return r;                                               \
+#define PYCONV_COMPARE(NAME, EXPRESSION)               \
+    template <class T>                                 \
+    PYCONV_INLINE Mask<T> NAME(Vec<T> a, Vec<T> b) {   \
+        Mask<T> r;                                     \
+        PYCONV_EACH r.m[i] = a.v[i] EXPRESSION b.v[i]; \
+        return r;                                      \
     }
 PYCONV_COMPARE(less, <)
 PYCONV_COMPARE(less_equal, <=)
