@@ -839,16 +839,17 @@ def conv_transpose1d(
 
 
 def _check_transposed_gradient(
-    name: str, dy: np.ndarray, size: Sequence[int], weight_shape: Sequence[int], leading: int,
+    name: str, dy: np.ndarray, shape: Sequence[int], weight_shape: Sequence[int],
     stride: Any, padding: Any, dilation: Any, groups: Any, rank: int,
 ) -> _Geometry:  # fmt: skip
     """dy's sizes may be those of any output_padding."""
     geometry, sizes = _transposed_geometry(
-        name, size, weight_shape, stride, padding, 0, dilation, groups, rank
+        name, shape[2:], weight_shape, stride, padding, 0, dilation, groups, rank
     )
+    _check_transposed(name, shape[1], weight_shape, geometry.groups)
     strides = geometry.code[2 - rank : 2]
     dilations = geometry.code[8 - rank : 8]
-    wanted = (leading, weight_shape[1] * geometry.groups)
+    wanted = (shape[0], weight_shape[1] * geometry.groups)
     fits = dy.shape[:2] == wanted and all(
         least <= given < least + max(s, d)
         for given, least, s, d in zip(dy.shape[2:], sizes, strides, dilations, strict=True)
@@ -868,36 +869,35 @@ def _transposed_backward_input(
     _check_images(name, dy, weight, rank, ("dy", "weight"))
     shape = check.shape_argument(name, "input_shape", input_shape, rank + 2)
     geometry = _check_transposed_gradient(
-        name, dy, shape[2:], weight.shape, shape[0], stride, padding, dilation, groups, rank
+        name, dy, shape, weight.shape, stride, padding, dilation, groups, rank
     )
-    _check_transposed(name, shape[1], weight.shape, geometry.groups)
     check.same_dtype(name, dy=dy, weight=weight)
     algorithm = _algorithm(name, algorithm)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, weight)
-    # An output_padding of a stride or more would give one row too many: those are not seen.
-    dy = _crop(dy, shape, weight.shape, geometry, rank)
+    dy, code = _seen(dy, shape, weight.shape, geometry, rank)
     if rank == 1:
         dy, weight, out = _lift(dy), _lift(weight), _lift(out)
-    dx = _run(
-        name, _cpu.conv2d, dy, weight, None, None, None, geometry.code, 0, 0.0, algorithm, out
-    )
+    dx = _run(name, _cpu.conv2d, dy, weight, None, None, None, code, 0, 0.0, algorithm, out)
     return dx if rank == 2 else dx[:, :, 0, :]
 
 
-def _crop(
+def _seen(
     dy: np.ndarray, shape: Sequence[int], weight_shape: Sequence[int], geometry: _Geometry,
     rank: int,
-) -> np.ndarray:  # fmt: skip
-    sh, sw, top, bottom, left, right, dh, dw, _ = geometry.code
-    reach = []
-    for n, k, s, d, before, after in zip(
-        shape[2:], weight_shape[2:], (sh, sw)[2 - rank :], (dh, dw)[2 - rank :],
-        (top, left)[2 - rank :], (bottom, right)[2 - rank :], strict=True,
-    ):  # fmt: skip
-        reach.append(slice(0, (n - 1) * s + d * (k - 1) + s - before - after))
-    window = (slice(None), slice(None), *reach)
-    return dy[window]
+) -> tuple[np.ndarray, tuple[int, ...]]:  # fmt: skip
+    """The part of `dy` that the convolution back to `shape` sees, and the geometry, with the
+    padding at the ends that this takes: with output_padding it is not that of the start."""
+    sh, sw, top, bottom, left, right, dh, dw, groups = geometry.code
+    strides, dilations, before = (sh, sw), (dh, dw), (top, left)
+    after, window = [0, 0], [slice(None), slice(None)]
+    for axis in range(2 - rank, 2):
+        i = axis - 2 + rank
+        reach = (shape[2 + i] - 1) * strides[axis] + dilations[axis] * (weight_shape[2 + i] - 1)
+        seen = reach + 1 - before[axis]
+        after[axis] = max(0, seen - dy.shape[2 + i])
+        window.append(slice(0, max(0, seen)))
+    return dy[tuple(window)], (sh, sw, top, after[0], left, after[1], dh, dw, groups)
 
 
 def conv_transpose2d_backward_input(
@@ -981,14 +981,12 @@ def _transposed_backward_weight(
     _check_images(name, dy, x, rank, ("dy", "x"))
     shape = check.shape_argument(name, "weight_shape", weight_shape, rank + 2)
     geometry = _check_transposed_gradient(
-        name, dy, x.shape[2:], shape, x.shape[0], stride, padding, dilation, groups, rank
+        name, dy, x.shape, shape, stride, padding, dilation, groups, rank
     )
-    _check_transposed(name, x.shape[1], shape, geometry.groups)
     check.same_dtype(name, dy=dy, x=x)
     algorithm = _algorithm(name, algorithm)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, x)
-    dy = _crop(dy, x.shape, shape, geometry, rank)
     if rank == 1:
         dy, x, out, shape = _lift(dy), _lift(x), _lift(out), (*shape[:2], 1, shape[2])
     if out is not None:
