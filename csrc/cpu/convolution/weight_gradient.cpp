@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "core/memory.h"
 #include "core/threads.h"
@@ -14,78 +15,138 @@ namespace pyconv {
 
 namespace {
 
-// Copies `count` <= 14 neighbouring elements to rows of `pitch`.
-template <class T>
-inline void copy_short(const T* src, std::int64_t count, T* dst) {
-    for (std::int64_t i = 0; i < count; ++i) dst[i] = src[i];
-}
+// Partial sums of dw that are kept at a time: they stay in L2.
+constexpr std::int64_t kPartialBytes = 1 << 20;
+// Longer rows of dy lie too far apart: they fall into few sets of L1.
+constexpr std::int64_t kMostInPlace = 512;
 
+// The sum runs over blocks of pixels: whole output rows of one image, or several whole images. Of
+// each block the panels of dy and the strips of x (14 channels or fewer) are packed, so that the
+// tiles read both as they lie; a 1x1 convolution reads x, and where its panels are whole dy too, in
+// place.
+//
+// Where dw is small, ranges of blocks are summed on their own, each by one thread, and added in
+// their order; where it is large, the threads share the tiles of a block.
 template <class T>
 class WeightGradient {
   public:
-    WeightGradient(const DenseKernels<T>& kernels, const ConvolutionProblem& p, const T* dy,
+    WeightGradient(const DenseKernels<T>& kernels, const ConvolutionProblem& problem, const T* dy,
                    const T* x, T* dw, bool runs)
         : kernels_(kernels),
-          p_(p),
+          p_(problem),
           dy_(dy),
           x_(x),
           dw_(dw),
           runs_(runs),
-          panels_(kernels, p.group_out()),
-          tap_rows_(runs ? p.kernel_height : p.taps()),
-          strips_(runs ? p.kernel_width * p.in_channels : p.group_in(), panels_.tallest(kernels)) {
-        width_ = (p.out_width - 1) * p.stride_width + (p.kernel_width - 1) * p.dilation_width + 1;
-        // Strided columns are sorted by phase, so that the pixels of a tap are neighbours.
-        phase_width_ = runs ? 0 : (width_ + p.stride_width - 1) / p.stride_width;
-        row_pixels_ = runs ? width_ : phase_width_ * p.stride_width;
-        pitch_ = runs ? p.in_channels : strips_.size(0);
-        // A block: whole output rows of one image, or several whole images.
-        const std::int64_t plane = p.out_height * p.out_width;
-        images_ =
-            std::clamp<std::int64_t>(tuning::gradient_pixels / std::max<std::int64_t>(plane, 1), 1,
-                                     std::max<std::int64_t>(p.batch, 1));
-        rows_ = images_ > 1 ? p.out_height
-                            : std::clamp<std::int64_t>(
-                                  (tuning::gradient_pixels + p.out_width - 1) / p.out_width, 1,
-                                  p.out_height);
-        in_rows_ = (rows_ - 1) * p.stride_height + (p.kernel_height - 1) * p.dilation_height + 1;
-    }
-
-    void run() {
-        const std::int64_t outputs = p_.taps() * p_.group_in() * p_.out_channels;
-        if (p_.outputs() == 0) {
-            std::fill(dw_, dw_ + outputs, T(0));
+          flat_(!runs && p_.taps() == 1),
+          panels_(kernels, p_.group_out()),
+          tap_rows_(runs ? p_.kernel_height : p_.taps()),
+          strips_(runs ? p_.kernel_width * p_.in_channels : p_.group_in(),
+                  panels_.tallest(kernels)) {
+        if (p_.outputs() == 0) return;
+        if (flat_) {
+            whole_ = p_.stride_height == 1 && p_.stride_width == 1 && p_.pad_top == 0 &&
+                     p_.pad_left == 0 && p_.in_height == p_.out_height &&
+                     p_.in_width == p_.out_width;
+            dy_in_place_ =
+                panels_.padded_columns() == p_.out_channels && p_.out_channels <= kMostInPlace;
             return;
         }
-        Scratch scratch;
-        const std::int64_t pixels = images_ * rows_ * p_.out_width;
+        width_ =
+            (p_.out_width - 1) * p_.stride_width + (p_.kernel_width - 1) * p_.dilation_width + 1;
+        // Strided columns are sorted by phase, so that the pixels of a tap are neighbours.
+        phase_width_ = runs ? 0 : (width_ + p_.stride_width - 1) / p_.stride_width;
+        row_pixels_ = runs ? width_ : phase_width_ * p_.stride_width;
+        pitch_ = runs ? p_.in_channels : strips_.size(0);
+        const std::int64_t plane = p_.out_height * p_.out_width;
+        const std::int64_t most = tuning::gradient_pixels;
+        images_ = std::clamp<std::int64_t>(most / plane, 1, std::max<std::int64_t>(p_.batch, 1));
+        rows_ = images_ > 1 ? p_.out_height
+                            : std::clamp<std::int64_t>((most + p_.out_width - 1) / p_.out_width, 1,
+                                                       p_.out_height);
+        in_rows_ = (rows_ - 1) * p_.stride_height + (p_.kernel_height - 1) * p_.dilation_height + 1;
         plane_ = in_rows_ * row_pixels_ * pitch_;  // of one image and strip
         // 16 elements apart, so that the strips don't begin in the same sets of the cache.
         strip_step_ = runs_ ? 0 : images_ * plane_ + 16;
-        T* const x_packed =
-            scratch.take<T>((runs_ ? images_ * plane_ : strips_.count() * strip_step_) + 16);
-        T* const dy_packed = scratch.take<T>(panels_.size(pixels));
-        std::int32_t* const offsets = scratch.take<std::int32_t>(pixels);
-        std::int64_t* const tap_offsets = scratch.take<std::int64_t>(tap_rows_);
-        for (std::int64_t tap = 0; tap < tap_rows_; ++tap) tap_offsets[tap] = tap_offset(tap);
+    }
 
-        for (std::int64_t group = 0; group < p_.groups; ++group) {
-            bool first = true;
+    void run() {
+        const std::int64_t size = p_.taps() * p_.group_in() * p_.out_channels;
+        if (p_.outputs() == 0) {
+            std::fill(dw_, dw_ + size, T(0));
+            return;
+        }
+        Scratch scratch;
+        std::vector<Block> blocks;
+        if (flat_) {
+            if (!whole_) x_ = gather(scratch);
+            const EvenCut cut(p_.outputs(), tuning::gradient_pixels);
+            for (std::int64_t i = 0; i < cut.count(); ++i) {
+                blocks.push_back({0, 1, 0, 1, cut.begin(i), cut.size(i)});
+            }
+        } else {
             for (std::int64_t n = 0; n < p_.batch; n += images_) {
                 const std::int64_t images = std::min(images_, p_.batch - n);
                 for (std::int64_t y = 0; y < p_.out_height; y += rows_) {
                     const std::int64_t rows = std::min(rows_, p_.out_height - y);
-                    pack_block(group, n, images, y, rows, x_packed, dy_packed);
-                    fill_offsets(images, rows, offsets);
-                    multiply_block(group, images * rows * p_.out_width, x_packed, dy_packed,
-                                   offsets, tap_offsets, first);
-                    first = false;
+                    blocks.push_back({n, images, y, rows, 0, images * rows * p_.out_width});
                 }
             }
+        }
+        const auto count = static_cast<std::int64_t>(blocks.size());
+        const std::int64_t bytes = size * static_cast<std::int64_t>(sizeof(T));
+        const std::int64_t affordable =
+            std::clamp<std::int64_t>(kPartialBytes / bytes, 1, tuning::tasks);
+        const EvenCut ranges(count, (count + affordable - 1) / affordable);
+        if (ranges.count() == 1) {
+            sum_blocks(blocks.data(), count, dw_);
+            return;
+        }
+        T* const partial = scratch.take<T>((ranges.count() - 1) * size);
+        parallel_for(ranges.count(), p_.flops() / tuning::flops_per_microsecond,
+                     [&](std::int64_t range) {
+                         sum_blocks(blocks.data() + ranges.begin(range), ranges.size(range),
+                                    range == 0 ? dw_ : partial + (range - 1) * size);
+                     });
+        for (std::int64_t range = 1; range < ranges.count(); ++range) {
+            const T* from = partial + (range - 1) * size;
+            for (std::int64_t i = 0; i < size; ++i) dw_[i] += from[i];
         }
     }
 
   private:
+    struct Block {
+        std::int64_t image, images, row, rows;
+        std::int64_t pixel;  // the first, where all pixels are one row
+        std::int64_t pixels;
+    };
+    // What one thread, or all of them together, need at a time.
+    struct Workspace {
+        T* x;
+        T* dy;
+        std::int32_t* offsets;
+        std::int64_t* taps;
+    };
+
+    void sum_blocks(const Block* blocks, std::int64_t count, T* dw) {
+        Scratch scratch;
+        Workspace w{};
+        const std::int64_t pixels = flat_ ? blocks[0].pixels : images_ * rows_ * p_.out_width;
+        if (!flat_) {
+            w.x = scratch.take<T>((runs_ ? images_ * plane_ : strips_.count() * strip_step_) + 16);
+            w.offsets = scratch.take<std::int32_t>(pixels);
+            w.taps = scratch.take<std::int64_t>(tap_rows_);
+            for (std::int64_t tap = 0; tap < tap_rows_; ++tap) w.taps[tap] = tap_offset(tap);
+        }
+        if (!dy_in_place_) w.dy = scratch.take<T>(panels_.size(pixels));
+        for (std::int64_t group = 0; group < p_.groups; ++group) {
+            for (std::int64_t i = 0; i < count; ++i) {
+                pack_block(group, blocks[i], w);
+                multiply_block(group, blocks[i], w, dw, i == 0);
+            }
+        }
+    }
+
     // Where input column j of a padded row stands.
     std::int64_t column_place(std::int64_t j) const {
         return runs_ ? j : j % p_.stride_width * phase_width_ + j / p_.stride_width;
@@ -97,10 +158,10 @@ class WeightGradient {
         return (r * p_.dilation_height * row_pixels_ + column_place(s * p_.dilation_width)) *
                pitch_;
     }
-    void fill_offsets(std::int64_t images, std::int64_t rows, std::int32_t* offsets) const {
+    void fill_offsets(const Block& block, std::int32_t* offsets) const {
         const std::int64_t step = (runs_ ? p_.stride_width : 1) * pitch_;
-        for (std::int64_t n = 0; n < images; ++n) {
-            for (std::int64_t oy = 0; oy < rows; ++oy) {
+        for (std::int64_t n = 0; n < block.images; ++n) {
+            for (std::int64_t oy = 0; oy < block.rows; ++oy) {
                 const std::int64_t row = n * plane_ + oy * p_.stride_height * row_pixels_ * pitch_;
                 for (std::int64_t ox = 0; ox < p_.out_width; ++ox) {
                     *offsets++ = static_cast<std::int32_t>(row + ox * step);
@@ -109,86 +170,137 @@ class WeightGradient {
         }
     }
 
-    void pack_block(std::int64_t group, std::int64_t n, std::int64_t images, std::int64_t y,
-                    std::int64_t rows, T* x_packed, T* dy_packed) {
+    // The input pixels that a 1x1 convolution with a stride sees.
+    const T* gather(Scratch& scratch) const {
+        const std::int64_t channels = p_.in_channels;
+        T* const seen = scratch.take<T>(p_.outputs() * channels);
+        parallel_for(
+            p_.batch * p_.out_height, static_cast<double>(p_.outputs() * channels) / 2e3,
+            [&](std::int64_t task) {
+                const std::int64_t image = task / p_.out_height;
+                const std::int64_t iy = task % p_.out_height * p_.stride_height - p_.pad_top;
+                const T* const row = x_ + (image * p_.in_height + iy) * p_.in_width * channels;
+                T* to = seen + task * p_.out_width * channels;
+                for (std::int64_t ox = 0; ox < p_.out_width; ++ox, to += channels) {
+                    const std::int64_t ix = ox * p_.stride_width - p_.pad_left;
+                    if (iy < 0 || iy >= p_.in_height || ix < 0 || ix >= p_.in_width) {
+                        std::fill(to, to + channels, T(0));
+                    } else {
+                        std::memcpy(to, row + ix * channels, channels * sizeof(T));
+                    }
+                }
+            });
+        return seen;
+    }
+
+    const T* dy_of(std::int64_t group, const Block& block) const {
+        const std::int64_t pixel =
+            (block.image * p_.out_height + block.row) * p_.out_width + block.pixel;
+        return dy_ + pixel * p_.out_channels + group * p_.group_out();
+    }
+
+    void pack_block(std::int64_t group, const Block& block, const Workspace& w) {
         const std::int64_t in_rows =
-            (rows - 1) * p_.stride_height + (p_.kernel_height - 1) * p_.dilation_height + 1;
-        const std::int64_t y0 = y * p_.stride_height - p_.pad_top;
+            (block.rows - 1) * p_.stride_height + (p_.kernel_height - 1) * p_.dilation_height + 1;
+        const std::int64_t y0 = block.row * p_.stride_height - p_.pad_top;
         const std::int64_t image_size = p_.in_height * p_.in_width * p_.in_channels;
-        const std::int64_t pixels = images * rows * p_.out_width;
-        const double work = (static_cast<double>(images * in_rows * row_pixels_) * pitch_ *
-                                 (runs_ ? 1 : strips_.count()) +
-                             static_cast<double>(pixels) * p_.group_out()) /
-                            2e3;
+        const std::int64_t input_tasks = flat_ ? 0 : block.images * in_rows;
+        const double work =
+            (static_cast<double>(input_tasks * row_pixels_) * pitch_ *
+                 (runs_ ? 1 : strips_.count()) +
+             (dy_in_place_ ? 0.0 : static_cast<double>(block.pixels) * p_.group_out())) /
+            2e3;
+        if (!flat_) fill_offsets(block, w.offsets);
         // One task copies a row of the input, for all strips, or a panel of dy.
-        const std::int64_t input_tasks = images * in_rows;
-        parallel_for(input_tasks + panels_.count(), work, [&](std::int64_t task) {
+        const std::int64_t panel_tasks = dy_in_place_ ? 0 : panels_.count();
+        parallel_for(input_tasks + panel_tasks, work, [&](std::int64_t task) {
             if (task < input_tasks) {
                 const std::int64_t image = task / in_rows;
                 const std::int64_t row = task % in_rows;
-                const T* from = x_ + (n + image) * image_size;
-                T* to = x_packed + image * plane_ + row * row_pixels_ * pitch_;
+                const T* from = x_ + (block.image + image) * image_size;
+                T* to = w.x + image * plane_ + row * row_pixels_ * pitch_;
                 if (runs_) {
                     copy_padded_rows(from, p_.in_height, p_.in_width, p_.in_channels, y0 + row, 1,
                                      -p_.pad_left, width_, to);
                 } else {
-                    pack_row(from + group * p_.group_in(), y0 + row, to);
+                    pack_row(from, group * p_.group_in(), y0 + row, to);
                 }
             } else {
                 const std::int64_t panel = task - input_tasks;
-                const T* from = dy_ + ((n * p_.out_height + y) * p_.out_width) * p_.out_channels +
-                                group * p_.group_out() + panels_.first(panel);
-                pack(from, p_.out_channels, std::int64_t{1}, pixels, panels_.valid(panel),
-                     panels_.width(panel), dy_packed + panels_.offset(panel, pixels));
+                pack(dy_of(group, block) + panels_.first(panel), p_.out_channels, std::int64_t{1},
+                     block.pixels, panels_.valid(panel), panels_.width(panel),
+                     w.dy + panels_.offset(panel, block.pixels));
             }
         });
     }
 
     // One row of one image: channels cut into strips, columns in their places, padding zero.
-    void pack_row(const T* image, std::int64_t y, T* to) {
+    void pack_row(const T* image, std::int64_t first_channel, std::int64_t y, T* to) {
         const bool inside = y >= 0 && y < p_.in_height;
+        const T* const row = image + y * p_.in_width * p_.in_channels;
         for (std::int64_t strip = 0; strip < strips_.count(); ++strip) {
-            T* const dst = to + strip * strip_step_;
             const std::int64_t channels = strips_.size(strip);
-            const T* from = image + y * p_.in_width * p_.in_channels + strips_.begin(strip);
-            for (std::int64_t j = 0; j < width_; ++j) {
-                T* pixel = dst + column_place(j) * pitch_;
-                const std::int64_t ix = j - p_.pad_left;
-                if (inside && ix >= 0 && ix < p_.in_width) {
-                    copy_short(from + ix * p_.in_channels, channels, pixel);
-                } else {
-                    std::fill(pixel, pixel + channels, T(0));
+            const std::int64_t channel = first_channel + strips_.begin(strip);
+            for (std::int64_t phase = 0; phase < p_.stride_width; ++phase) {
+                T* pixel = to + strip * strip_step_ + phase * phase_width_ * pitch_;
+                // 16 elements go in one move where those beyond the strip exist in the row, and
+                // where they land on a pixel that is still to come.
+                for (std::int64_t j = phase; j < width_; j += p_.stride_width, pixel += pitch_) {
+                    const std::int64_t ix = j - p_.pad_left;
+                    const bool last = j + p_.stride_width >= width_;
+                    if (!inside || ix < 0 || ix >= p_.in_width) {
+                        std::fill(pixel, pixel + channels, T(0));
+                    } else if (!last && (p_.in_width - ix) * p_.in_channels - channel >= 16 &&
+                               pitch_ > 8) {
+                        std::memcpy(pixel, row + ix * p_.in_channels + channel, 16 * sizeof(T));
+                    } else {
+                        const T* from = row + ix * p_.in_channels + channel;
+                        for (std::int64_t i = 0; i < channels; ++i) pixel[i] = from[i];
+                    }
                 }
             }
         }
     }
 
-    void multiply_block(std::int64_t group, std::int64_t pixels, const T* x_packed,
-                        const T* dy_packed, const std::int32_t* offsets,
-                        const std::int64_t* tap_offsets, bool first) {
+    void multiply_block(std::int64_t group, const Block& block, const Workspace& w, T* dw,
+                        bool first) {
         Epilogue<T> epilogue;
         epilogue.accumulate = !first;
-        const std::int64_t cells = panels_.count() * tap_rows_;
-        const double work = 2.0 * static_cast<double>(pixels) * p_.group_out() * p_.group_in() *
-                            p_.taps() / tuning::flops_per_microsecond;
-        parallel_for(cells, work, [&](std::int64_t cell) {
-            const std::int64_t panel = cell / tap_rows_;
-            const std::int64_t tap = cell % tap_rows_;
+        // Cells: panels, taps and, where these are few, shares of the strips.
+        const std::int64_t coarse = panels_.count() * tap_rows_;
+        const EvenCut shares(strips_.count(),
+                             std::max<std::int64_t>(1, strips_.count() * coarse / tuning::tasks));
+        const double work = 2.0 * static_cast<double>(block.pixels) * p_.group_out() *
+                            p_.group_in() * p_.taps() / tuning::flops_per_microsecond;
+        parallel_for(coarse * shares.count(), work, [&](std::int64_t cell) {
+            const std::int64_t share = cell % shares.count();
+            const std::int64_t tap = cell / shares.count() % tap_rows_;
+            const std::int64_t panel = cell / shares.count() / tap_rows_;
             const int vectors = panels_.vectors(panel);
             const std::int64_t tap_channels =
                 runs_ ? p_.kernel_width * p_.in_channels : p_.group_in();
-            OuterTile<T> tile;
-            tile.a_step = 0;
-            tile.offset = offsets;
-            tile.depth = pixels;
-            tile.b = dy_packed + panels_.offset(panel, pixels);
-            tile.b_step = panels_.width(panel);
+            OuterTile<T> tile{};
+            tile.depth = block.pixels;
+            if (dy_in_place_) {
+                tile.b = dy_of(group, block) + panels_.first(panel);
+                tile.b_step = p_.out_channels;
+            } else {
+                tile.b = w.dy + panels_.offset(panel, block.pixels);
+                tile.b_step = panels_.width(panel);
+            }
             tile.c_step = p_.out_channels;
             tile.last = panels_.last(panel);
-            for (std::int64_t strip = 0; strip < strips_.count(); ++strip) {
+            for (std::int64_t strip = shares.begin(share);
+                 strip < shares.begin(share) + shares.size(share); ++strip) {
                 const std::int64_t channel = strips_.begin(strip);
-                tile.a = x_packed + tap_offsets[tap] + (runs_ ? channel : strip * strip_step_);
-                tile.c = dw_ + (tap * tap_channels + channel) * p_.out_channels +
+                if (flat_) {
+                    tile.a = x_ + block.pixel * p_.in_channels + group * p_.group_in() + channel;
+                    tile.a_step = p_.in_channels;
+                } else {
+                    tile.a = w.x + w.taps[tap] + (runs_ ? channel : strip * strip_step_);
+                    tile.offset = w.offsets;
+                }
+                tile.c = dw + (tap * tap_channels + channel) * p_.out_channels +
                          group * p_.group_out() + panels_.first(panel);
                 kernels_.outer[vectors][strips_.size(strip)](tile, epilogue);
             }
@@ -201,6 +313,9 @@ class WeightGradient {
     const T* x_;
     T* dw_;
     bool runs_;
+    bool flat_;
+    bool whole_ = false;  // a 1x1 convolution that sees every pixel once
+    bool dy_in_place_ = false;
     Panels<T> panels_;
     std::int64_t tap_rows_;  // taps, or rows of the kernel
     EvenCut strips_;         // of the channels, or of a run
