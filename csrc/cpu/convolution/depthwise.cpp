@@ -14,6 +14,8 @@ namespace {
 
 // Depthwise kernels run at the speed of memory: flops a microsecond.
 constexpr double kSpeed = 1.5e4;
+// Rows that one call of a gradient kernel sums at most.
+constexpr std::int64_t kVisitRows = 16;
 
 std::int64_t rounded(std::int64_t channels, int lanes) {
     return (channels + lanes - 1) / lanes * lanes;
@@ -158,6 +160,93 @@ void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProb
     });
 }
 
+// Backward data with a stride, a pair of input rows at a time where the stride is 2: every input
+// pixel gathers the dy pixels whose windows hold it.
+template <class T>
+void spread(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p, const T* dy,
+            const T* packed, T* dx, const Epilogue<T>& e) {
+    const std::int64_t channels = p.in_channels;
+    const std::int64_t step = rounded(channels, kernels.lanes);
+    const std::int64_t size = p.kernel_height;
+    const auto blocks = size == p.kernel_width && (size == 3 || size == 5) &&
+                                p.stride_height == 2 && p.stride_width == 2 &&
+                                p.dilation_height == 1 && p.dilation_width == 1
+                            ? kernels.spread[size]
+                            : nullptr;
+    // Blocks (m, k) lie at rows 2 m - pad_top and columns 2 k - pad_left. Inner ones lie inside the
+    // image in columns, and so do the dy pixels k - reach ... k.
+    const std::int64_t reach = (size - 1) / 2;
+    const std::int64_t k0 = std::max(reach, (p.pad_left + 1) / 2);
+    const std::int64_t k1 = std::min(p.out_width, (p.in_width + p.pad_left) / 2);
+    const std::int64_t m0 = blocks ? p.pad_top / 2 : 0;
+    const std::int64_t m1 = blocks ? (p.in_height + p.pad_top + 1) / 2 : p.in_height;
+    Scratch scratch;
+    const std::int64_t dy_row = p.out_width * channels;
+    T* const zeros = scratch.take<T>(dy_row);
+    std::fill(zeros, zeros + dy_row, T(0));
+    parallel_for(p.batch * (m1 - m0), p.flops() / kSpeed, [&](std::int64_t task) {
+        const std::int64_t m = m0 + task % (m1 - m0);
+        const T* const dy_image = dy + task / (m1 - m0) * p.out_height * dy_row;
+        T* const image = dx + task / (m1 - m0) * p.in_height * p.in_width * channels;
+        Scratch local;
+        const T** in = local.take<const T*>(p.taps());
+        const T** w = local.take<const T*>(p.taps());
+        const auto pixel = [&](std::int64_t iy, std::int64_t ix) {
+            int taps = 0;
+            for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+                const std::int64_t y = iy + p.pad_top - r * p.dilation_height;
+                if (y < 0 || y % p.stride_height || y / p.stride_height >= p.out_height) continue;
+                for (std::int64_t s = 0; s < p.kernel_width; ++s) {
+                    const std::int64_t x = ix + p.pad_left - s * p.dilation_width;
+                    if (x < 0 || x % p.stride_width || x / p.stride_width >= p.out_width) continue;
+                    in[taps] =
+                        dy_image + y / p.stride_height * dy_row + x / p.stride_width * channels;
+                    w[taps++] = packed + (r * p.kernel_width + s) * step;
+                }
+            }
+            kernels.pixel({in, w, taps, channels, image + (iy * p.in_width + ix) * channels, e.bias,
+                           e.activation, e.slope});
+        };
+        if (!blocks) {
+            for (std::int64_t ix = 0; ix < p.in_width; ++ix) pixel(m, ix);
+            return;
+        }
+        const std::int64_t top = 2 * m - p.pad_top;
+        const std::int64_t left = 2 * k0 - p.pad_left;
+        const std::int64_t right = k1 > k0 ? 2 * k1 - p.pad_left : left;
+        if (k1 > k0) {
+            // A row of the block that lies outside the image goes nowhere.
+            T* const nowhere = local.take<T>((right - left) * channels);
+            for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
+                const T* rows[3];
+                for (std::int64_t j = 0; j <= reach; ++j) {
+                    const bool inside = m - j >= 0 && m - j < p.out_height;
+                    rows[j] = (inside ? dy_image + (m - j) * dy_row : zeros) + k0 * channels + c;
+                }
+                T* out[2];
+                for (std::int64_t r = 0; r < 2; ++r) {
+                    const bool inside = top + r >= 0 && top + r < p.in_height;
+                    out[r] =
+                        inside ? image + ((top + r) * p.in_width + left) * channels + c : nowhere;
+                }
+                blocks({rows, channels, packed + c, step, out, channels, k1 - k0,
+                        static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c)),
+                        e.bias ? e.bias + c : nullptr, e.activation, e.slope});
+            }
+        }
+        for (std::int64_t iy = std::max<std::int64_t>(top, 0); iy < std::min(top + 2, p.in_height);
+             ++iy) {
+            for (std::int64_t ix = 0; ix < std::min(std::max<std::int64_t>(left, 0), p.in_width);
+                 ++ix) {
+                pixel(iy, ix);
+            }
+            for (std::int64_t ix = std::max<std::int64_t>(right, 0); ix < p.in_width; ++ix) {
+                pixel(iy, ix);
+            }
+        }
+    });
+}
+
 template <class T>
 void depthwise_backward_input(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& problem,
                               const T* dy, const WeightView<T>& weight, T* dx,
@@ -194,38 +283,7 @@ void depthwise_backward_input(const DepthwiseKernels<T>& kernels, const Convolut
         depthwise_forward(kernels, q, dy, packed, sums, e);
     } else {
         pack_depthwise(kernels, p, weight, packed);
-        const std::int64_t channels = p.in_channels;
-        const std::int64_t step = rounded(channels, kernels.lanes);
-        parallel_for(p.batch * p.in_height, p.flops() / kSpeed, [&](std::int64_t task) {
-            const std::int64_t image = task / p.in_height;
-            const std::int64_t iy = task % p.in_height;
-            Scratch local;
-            const T** in = local.take<const T*>(p.taps());
-            const T** w = local.take<const T*>(p.taps());
-            for (std::int64_t ix = 0; ix < p.in_width; ++ix) {
-                int taps = 0;
-                for (std::int64_t r = 0; r < p.kernel_height; ++r) {
-                    const std::int64_t y = iy + p.pad_top - r * p.dilation_height;
-                    if (y < 0 || y % p.stride_height || y / p.stride_height >= p.out_height) {
-                        continue;
-                    }
-                    for (std::int64_t s = 0; s < p.kernel_width; ++s) {
-                        const std::int64_t x = ix + p.pad_left - s * p.dilation_width;
-                        if (x < 0 || x % p.stride_width || x / p.stride_width >= p.out_width) {
-                            continue;
-                        }
-                        in[taps] =
-                            dy + ((image * p.out_height + y / p.stride_height) * p.out_width +
-                                  x / p.stride_width) *
-                                     channels;
-                        w[taps++] = packed + (r * p.kernel_width + s) * step;
-                    }
-                }
-                kernels.pixel({in, w, taps, channels,
-                               sums + ((image * p.in_height + iy) * p.in_width + ix) * channels,
-                               e.bias, e.activation, e.slope});
-            }
-        });
+        spread(kernels, p, dy, static_cast<const T*>(packed), sums, e);
     }
     if (multiplier != 1) {
         // The sum over the copies of a channel, then the epilogue, as a pixel with unit weights.
@@ -287,31 +345,36 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
         Scratch local;
         T* const sums = partial + range * size;
         std::fill(sums, sums + size, T(0));
-        const T** in = local.take<const T*>(p.taps());
+        const T** in = local.take<const T*>(
+            std::max(p.taps(), kVisitRows * p.stride_height + p.kernel_height));
         T** to = local.take<T*>(p.taps());
-        const T* rows_in[8];
         const std::int64_t first = ranges.begin(range);
-        for (std::int64_t row = first; row < first + ranges.size(range); ++row) {
+        const std::int64_t end = first + ranges.size(range);
+        for (std::int64_t row = first; row < end;) {
             const std::int64_t oy = row % p.out_height;
             const T* image = x + row / p.out_height * p.in_height * in_row;
             const T* dy_row = dy + row * p.out_width * channels;
             const std::int64_t top = oy * p.stride_height - p.pad_top;
-            if (inner.end > inner.begin) {
-                const std::int64_t left = inner.begin * p.stride_width - p.pad_left;
+            if (slid) {
+                // As many rows as keep the sums in registers for long, but in L1.
+                const std::int64_t rows =
+                    std::min({std::clamp<std::int64_t>(256 / p.out_width, 1, kVisitRows), end - row,
+                              p.out_height - oy});
+                const std::int64_t in_rows = (rows - 1) * p.stride_height + p.kernel_height;
                 for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
-                    for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+                    for (std::int64_t r = 0; r < in_rows; ++r) {
                         const bool inside = top + r >= 0 && top + r < p.in_height;
-                        rows_in[r] =
-                            (inside ? image + (top + r) * in_row : zeros) + left * channels + c;
+                        in[r] = (inside ? image + (top + r) * in_row : zeros) + c;
                     }
-                    slid({rows_in, channels, dy_row + inner.begin * channels + c, channels,
-                          sums + c, step, inner.end - inner.begin,
+                    slid({in, channels, p.in_width, p.pad_left, dy_row + c, channels,
+                          p.out_width * channels, sums + c, step, rows, p.out_width, inner.begin,
+                          inner.end,
                           static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c))});
                 }
+                row += rows;
+                continue;
             }
             for (std::int64_t ox = 0; ox < p.out_width; ++ox) {
-                if (ox == inner.begin) ox = inner.end;
-                if (ox >= p.out_width) break;
                 int taps = 0;
                 for (std::int64_t r = 0; r < p.kernel_height; ++r) {
                     const std::int64_t iy = top + r * p.dilation_height;
@@ -326,6 +389,7 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
                 }
                 kernels.gradient_pixel(in, to, taps, dy_row + ox * channels, channels);
             }
+            ++row;
         }
     });
     for (std::int64_t tap = 0; tap < p.taps(); ++tap) {

@@ -133,9 +133,52 @@ void depthwise_pixel(const DepthwisePixel<T>& p) {
     }
 }
 
+template <class T, int kSize, bool kWhole>
+PYCONV_INLINE void depthwise_spread_row(const DepthwiseSpread<T>& p) {
+    using V = Vec<T>;
+    constexpr int kReach = (kSize + 1) / 2;
+    const int lanes = kWhole ? V::kLanes : p.lanes;
+    const V bias = p.bias ? load_lanes(p.bias, lanes) : V::zero();
+    for (std::int64_t k = 0; k < p.count; ++k) {
+        V sum[2][2] = {{bias, bias}, {bias, bias}};
+#pragma GCC unroll 3
+        for (int i = 0; i < kReach; ++i) {
+#pragma GCC unroll 3
+            for (int j = 0; j < kReach; ++j) {
+                const V dy = load_lanes(p.in[i] + (k - j) * p.in_pixel, lanes);
+#pragma GCC unroll 4
+                for (int q = 0; q < 4; ++q) {
+                    const int r = 2 * i + q / 2;
+                    const int s = 2 * j + q % 2;
+                    if (r >= kSize || s >= kSize) continue;
+                    const V w = V::load(p.weight + (r * kSize + s) * p.weight_step);
+                    sum[q / 2][q % 2] = fma(dy, w, sum[q / 2][q % 2]);
+                }
+            }
+        }
+#pragma GCC unroll 2
+        for (int r = 0; r < 2; ++r) {
+#pragma GCC unroll 2
+            for (int s = 0; s < 2; ++s) {
+                store_lanes(activate(p.activation, sum[r][s], p.slope),
+                            p.out[r] + (2 * k + s) * p.out_pixel, lanes);
+            }
+        }
+    }
+}
+
+template <class T, int kSize>
+void depthwise_spread(const DepthwiseSpread<T>& p) {
+    if (p.lanes == Vec<T>::kLanes) {
+        depthwise_spread_row<T, kSize, true>(p);
+    } else {
+        depthwise_spread_row<T, kSize, false>(p);
+    }
+}
+
 // Taps by kernel rows where all do not fit the registers.
 template <class T, int kSize, int kStride, bool kWhole>
-PYCONV_INLINE void depthwise_gradient_row(const DepthwiseGradient<T>& p) {
+PYCONV_INLINE void depthwise_gradient_rows(const DepthwiseGradient<T>& p) {
     using V = Vec<T>;
     constexpr bool kAll = kSize == 3 || V::kLanes * sizeof(T) == 64;
     constexpr int kHeight = kAll ? kSize : 1;
@@ -147,16 +190,36 @@ PYCONV_INLINE void depthwise_gradient_row(const DepthwiseGradient<T>& p) {
 #pragma GCC unroll 5
             for (int s = 0; s < kSize; ++s) sum[r][s] = V::zero();
         }
-        for (std::int64_t x = 0; x < p.count; ++x) {
-            const V dy = load_lanes(p.dy + x * p.dy_pixel, lanes);
-#pragma GCC unroll 5
-            for (int r = 0; r < kHeight; ++r) {
-                const T* in = p.in[top + r] + x * kStride * p.in_pixel;
+        for (std::int64_t row = 0; row < p.rows; ++row) {
+            const T* const* in = p.in + row * kStride + top;
+            const T* dy_row = p.dy + row * p.dy_row;
+            const auto edge = [&](std::int64_t x) PYCONV_INLINE_LAMBDA {
+                const V dy = load_lanes(dy_row + x * p.dy_pixel, lanes);
+                const std::int64_t left = x * kStride - p.pad_left;
 #pragma GCC unroll 5
                 for (int s = 0; s < kSize; ++s) {
-                    sum[r][s] = fma(dy, load_lanes(in + s * p.in_pixel, lanes), sum[r][s]);
+                    if (left + s < 0 || left + s >= p.in_width) continue;
+#pragma GCC unroll 5
+                    for (int r = 0; r < kHeight; ++r) {
+                        sum[r][s] =
+                            fma(dy, load_lanes(in[r] + (left + s) * p.in_pixel, lanes), sum[r][s]);
+                    }
+                }
+            };
+            for (std::int64_t x = 0; x < p.begin; ++x) edge(x);
+            for (std::int64_t x = p.begin; x < p.end; ++x) {
+                const V dy = load_lanes(dy_row + x * p.dy_pixel, lanes);
+                const std::int64_t left = (x * kStride - p.pad_left) * p.in_pixel;
+#pragma GCC unroll 5
+                for (int r = 0; r < kHeight; ++r) {
+                    const T* window = in[r] + left;
+#pragma GCC unroll 5
+                    for (int s = 0; s < kSize; ++s) {
+                        sum[r][s] = fma(dy, load_lanes(window + s * p.in_pixel, lanes), sum[r][s]);
+                    }
                 }
             }
+            for (std::int64_t x = p.end; x < p.columns; ++x) edge(x);
         }
         for (int r = 0; r < kHeight; ++r) {
             for (int s = 0; s < kSize; ++s) {
@@ -170,9 +233,9 @@ PYCONV_INLINE void depthwise_gradient_row(const DepthwiseGradient<T>& p) {
 template <class T, int kSize, int kStride>
 void depthwise_gradient(const DepthwiseGradient<T>& p) {
     if (p.lanes == Vec<T>::kLanes) {
-        depthwise_gradient_row<T, kSize, kStride, true>(p);
+        depthwise_gradient_rows<T, kSize, kStride, true>(p);
     } else {
-        depthwise_gradient_row<T, kSize, kStride, false>(p);
+        depthwise_gradient_rows<T, kSize, kStride, false>(p);
     }
 }
 

@@ -11,6 +11,7 @@ constexpr void add_size(DepthwiseKernels<T>& table) {
     table.rows[kSize][kStride][1] = depthwise_rows<T, kSize, kStride, 1>;
     table.rows[kSize][kStride][2] = depthwise_rows<T, kSize, kStride, 2>;
     table.gradient[kSize][kStride] = depthwise_gradient<T, kSize, kStride>;
+    table.spread[kSize] = depthwise_spread<T, kSize>;
 }
 
 template <class T>

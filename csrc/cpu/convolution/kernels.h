@@ -38,16 +38,35 @@ struct DepthwisePixel {
     T slope;
 };
 
-// The weight gradient of one row of outputs, for one vector of channels: adds to dw[tap].
+// Backward data with stride 2, for one vector of channels. Each dy pixel and the ones before it
+// give a block of 2 x 2 inputs: tap (r, s) leads from dy (m - r / 2, k - s / 2) to the block's
+// (r % 2, s % 2).
+template <class T>
+struct DepthwiseSpread {
+    const T* const* in;  // dy rows m, m - 1, ..., at the first k
+    std::int64_t in_pixel;
+    const T* weight;  // [tap][weight_step]
+    std::int64_t weight_step;
+    T* const* out;  // two rows, at the block of the first k
+    std::int64_t out_pixel;
+    std::int64_t count;  // blocks
+    int lanes;
+    const T* bias;  // may be null
+    Activation activation;
+    T slope;
+};
+
+// The weight gradient of some neighbouring rows of outputs, for one vector of channels: adds to
+// dw[tap]. Windows of the columns outside [begin, end) reach beyond the image.
 template <class T>
 struct DepthwiseGradient {
-    const T* const* in;  // kernel_height rows, at the first window
-    std::int64_t in_pixel;
+    const T* const* in;  // the input rows of the first window, then those of the next ones
+    std::int64_t in_pixel, in_width, pad_left;
     const T* dy;
-    std::int64_t dy_pixel;
+    std::int64_t dy_pixel, dy_row;
     T* dw;  // [tap][dw_step]
     std::int64_t dw_step;
-    std::int64_t count;
+    std::int64_t rows, columns, begin, end;
     int lanes;
 };
 
@@ -57,6 +76,8 @@ struct DepthwiseKernels {
     // By kernel size (3 or 5), stride (1 or 2) and rows (1 or 2).
     void (*rows[6][3][kMaxDepthwiseRows + 1])(const DepthwiseRows<T>&);
     void (*pixel)(const DepthwisePixel<T>&);
+    // By kernel size.
+    void (*spread[6])(const DepthwiseSpread<T>&);
     // By kernel size and stride, as above.
     void (*gradient[6][3])(const DepthwiseGradient<T>&);
     // dw[t][c] += dy[c] * in[t][c] for the taps of one pixel, all channels.
