@@ -1,0 +1,33 @@
+# make demo    builds pyconv in a virtual environment of its own and trains on real pictures
+# make test    builds it there and runs the tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test install clean
+
+demo: $(VENV)/.installed
+	$(BIN)/pyconv train --plot fashion_history.png
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+install: $(VENV)/.installed
+
+SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc pyconv -name '*.py' -o -name '*.h' -o -name '*.cpp' -o -name '*.inl')
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check '.[plot]'
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check '.[test]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build
