@@ -1,0 +1,39 @@
+// Batch and instance normalization on channels-last memory: a matrix of one row a pixel.
+#pragma once
+
+#include <cstdint>
+
+#include "core/activation.h"
+#include "core/isa.h"
+
+namespace pyconv {
+
+// `images` matrices of pixels x channels, one after the other. Each is normalized by itself; for a
+// batch normalization the whole batch is one.
+struct NormalizationProblem {
+    std::int64_t images, pixels, channels;
+    double eps;
+    Activation activation = Activation::none;
+    double slope = 0;
+};
+
+// y = activation(gamma (x - mean) / sqrt(var + eps) + beta + residual) by the image's own mean and
+// biased variance, which are stored for every image where the pointers are not null. Null gamma,
+// beta, residual are ones, zeros, none.
+template <class T>
+void normalize(Isa isa, const NormalizationProblem& p, const T* x, const T* gamma, const T* beta,
+               const T* residual, T* y, T* mean, T* var);
+
+// The same by given statistics, for all images.
+template <class T>
+void normalize_by(Isa isa, const NormalizationProblem& p, const T* x, const T* gamma, const T* beta,
+                  const T* mean, const T* var, const T* residual, T* y);
+
+// The gradients of `normalize`; those of gamma and beta are summed over the images. Null mean and
+// var are computed again. y and dz (dy through the activation) are for an activation only.
+template <class T>
+void normalize_backward(Isa isa, const NormalizationProblem& p, const T* dy, const T* x,
+                        const T* gamma, const T* mean, const T* var, const T* y, T* dx, T* dgamma,
+                        T* dbeta, T* dz);
+
+}  // namespace pyconv
