@@ -68,11 +68,11 @@ PYCONV_INLINE Vec<T> differentiate(Vec<T> dy, Vec<T> x, Vec<T> slope) {
     } else if constexpr (kActivation == Activation::leaky_relu) {
         return select(less(zero, x), dy, dy * slope);
     } else if constexpr (kActivation == Activation::sigmoid) {
-        const V e = exp(zero - abs(x));  // s(x) s(-x) = e / (1 + e)^2
+        const V e = exp_of_negative(zero - abs(x));  // s(x) s(-x) = e / (1 + e)^2
         const V d = one / (one + e);
         return dy * (e * d * d);
     } else if constexpr (kActivation == Activation::tanh) {
-        const V e = exp(V::broadcast(T(-2)) * abs(x));  // 1 - tanh^2 = 4 e / (1 + e)^2
+        const V e = exp_of_negative(V::broadcast(T(-2)) * abs(x));  // 1 - tanh^2 = 4 e / (1 + e)^2
         const V d = one / (one + e);
         return dy * (V::broadcast(T(4)) * e * d * d);
     } else if constexpr (kActivation == Activation::silu) {

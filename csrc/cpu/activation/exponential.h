@@ -22,14 +22,14 @@ PYCONV_INLINE Vec<double> by_lanes(Vec<double> x, F f) {
 }
 
 // x = k ln 2 + r with integral k and |r| <= ln 2 / 2. ln 2 comes in two parts, the first with nine
-// bits, so that its product with k is exact without FMA, too.
+// bits, so that its product with k is exact without FMA, too. k is kept from `lowest` on, also
+// where x is a NaN.
 struct Reduced {
     Vec<float> k, r;
 };
-PYCONV_INLINE Reduced reduce_exponent(Vec<float> x) {
+PYCONV_INLINE Reduced reduce_exponent(Vec<float> x, float lowest) {
     using V = Vec<float>;
-    V k = round_even(x * V::broadcast(1.44269504f));
-    k = max(k, V::broadcast(-150.0f));  // a NaN is no integer: its k may be any
+    const V k = max(round_even(x * V::broadcast(1.44269504f)), V::broadcast(lowest));
     V r = fnma(k, V::broadcast(0.693359375f), x);
     r = fnma(k, V::broadcast(-2.12194440e-4f), r);
     return {k, r};
@@ -46,19 +46,29 @@ PYCONV_INLINE Vec<float> expm1_reduced(Vec<float> r) {
     return fma(p * r, r, r);
 }
 
-// e^(x + tail), the tail small. Two factors 2^k/2, as k may exceed the exponent's range.
-PYCONV_INLINE Vec<float> exp_sum(Vec<float> x, Vec<float> tail) {
+PYCONV_INLINE Vec<float> exp(Vec<float> x) {
     using V = Vec<float>;
     x = max(V::broadcast(-104.0f), min(V::broadcast(89.0f), x));
-    const Reduced a = reduce_exponent(x);
-    const V e = expm1_reduced(a.r + tail) + V::broadcast(1.0f);
+    const Reduced a = reduce_exponent(x, -151.0f);
+    const V e = expm1_reduced(a.r) + V::broadcast(1.0f);
+    // Two factors, as k may exceed the exponent's range.
     const V half = round_even(a.k * V::broadcast(0.5f));
     return e * pow2i(half) * pow2i(a.k - half);
 }
-PYCONV_INLINE Vec<float> exp(Vec<float> x) { return exp_sum(x, Vec<float>::zero()); }
 PYCONV_INLINE Vec<double> exp(Vec<double> x) {
     return by_lanes(x, [](double a) { return std::exp(a); });
 }
+
+// e^(x + tail) for x <= 0 and a small tail. What would be below 2^-126 is 0: there pow2i(-127) is.
+PYCONV_INLINE Vec<float> exp_of_negative(Vec<float> x, Vec<float> tail) {
+    using V = Vec<float>;
+    const Reduced a = reduce_exponent(max(V::broadcast(-104.0f), x), -127.0f);
+    return (expm1_reduced(a.r + tail) + V::broadcast(1.0f)) * pow2i(a.k);
+}
+PYCONV_INLINE Vec<float> exp_of_negative(Vec<float> x) {
+    return exp_of_negative(x, Vec<float>::zero());
+}
+PYCONV_INLINE Vec<double> exp_of_negative(Vec<double> x) { return exp(x); }
 
 // With e = exp(-|x|), s(x) is 1 / (1 + e) for x >= 0 and e / (1 + e) below; so is s(-x) the other.
 template <class T>
@@ -68,7 +78,7 @@ struct Logistic {
 template <class T>
 PYCONV_INLINE Logistic<T> logistic(Vec<T> x) {
     using V = Vec<T>;
-    const V e = exp(V::zero() - abs(x));
+    const V e = exp_of_negative(V::zero() - abs(x));
     const V large = V::broadcast(T(1)) / (V::broadcast(T(1)) + e);
     const V small = e / (V::broadcast(T(1)) + e);
     const auto negative = less(x, V::zero());
@@ -77,16 +87,16 @@ PYCONV_INLINE Logistic<T> logistic(Vec<T> x) {
 template <class T>
 PYCONV_INLINE Vec<T> sigmoid(Vec<T> x) {
     using V = Vec<T>;
-    const V e = exp(V::zero() - abs(x));
+    const V e = exp_of_negative(V::zero() - abs(x));
     return select(less(x, V::zero()), e, V::broadcast(T(1))) / (V::broadcast(T(1)) + e);
 }
 
 // -m / (2 + m) with m = exp(-2|x|) - 1, which keeps its digits where x is small.
 PYCONV_INLINE Vec<float> tanh(Vec<float> x) {
     using V = Vec<float>;
-    const V y = max(V::broadcast(-104.0f), V::broadcast(-2.0f) * abs(x));
-    const Reduced a = reduce_exponent(y);
-    const V scale = pow2i(max(a.k, V::broadcast(-64.0f)));
+    const V y = max(V::broadcast(-40.0f), V::broadcast(-2.0f) * abs(x));
+    const Reduced a = reduce_exponent(y, -64.0f);
+    const V scale = pow2i(a.k);
     const V m = fma(scale, expm1_reduced(a.r), scale - V::broadcast(1.0f));
     const V t = m / (V::broadcast(2.0f) + m);  // <= 0
     return select(less(x, V::zero()), t, select(equal(x, V::zero()), x, V::zero() - t));
@@ -109,7 +119,7 @@ PYCONV_INLINE NormalDistribution<float> normal_distribution(Vec<float> x) {
     const V split = a * V::broadcast(4097.0f);
     const V h = split - (split - a);
     const V minus_half = V::broadcast(-0.5f);
-    const V e = exp_sum(minus_half * h * h, minus_half * (a - h) * (a + h));
+    const V e = exp_of_negative(minus_half * h * h, minus_half * (a - h) * (a + h));
     const V t = (a - V::broadcast(3.0f)) / (a + V::broadcast(3.0f));
     V q = V::broadcast(5.415098390e-5f);
     q = fma(q, t, V::broadcast(1.160375920e-4f));

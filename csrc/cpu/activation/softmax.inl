@@ -69,8 +69,8 @@ PYCONV_INLINE T row_exponentials(const T* x, std::int64_t n, T top, T* y) {
     along_row<T>(n, [&](std::int64_t i, int lanes) PYCONV_INLINE_LAMBDA {
         // In lanes behind the end exp(-inf - top) = 0, be top what it may, but for -inf and NaN,
         // where all is NaN.
-        const V e =
-            exp(load_row(x + i, lanes, -std::numeric_limits<T>::infinity()) - V::broadcast(top));
+        const V e = exp_of_negative(load_row(x + i, lanes, -std::numeric_limits<T>::infinity()) -
+                                    V::broadcast(top));
         sum = sum + e;
         if (kStore) store_row(e, y + i, lanes);
     });
@@ -137,7 +137,7 @@ void softmax_columns(const T* x, T* y, std::int64_t length, std::int64_t step,
         }
         V sum = V::zero();
         for (std::int64_t k = 0; k < length; ++k) {
-            const V e = exp(load_row(x + k * step + j, lanes, T(0)) - top);
+            const V e = exp_of_negative(load_row(x + k * step + j, lanes, T(0)) - top);
             sum = sum + e;
             if (!kLogarithm) store_row(e, y + k * step + j, lanes);
         }
