@@ -1,7 +1,104 @@
-#include "bindings/array.h"
+#include "cpu/activation/activation.h"
+
+#include "bindings/flat.h"
 
 namespace pyconv::bindings {
 
-void register_activation(py::module_& module) { (void)module; }
+namespace {
+
+py::object forward_binding(int activation, py::handle x, double slope, py::handle out) {
+    return with_float(x, [&](auto zero) {
+        using T = decltype(zero);
+        Scratch scratch;
+        const AxisOrder order = order_of(x);
+        const Shape shape = Shape::of(x);
+        const T* input = flat<T>(x, order, scratch);
+        FlatResult<T> result(out, shape, order, scratch);
+        {
+            Running running;
+            activation_forward(current_isa(), static_cast<Activation>(activation), input,
+                               result.data(), shape.size(), static_cast<T>(slope));
+        }
+        return result.finish();
+    });
+}
+
+py::object backward_binding(int activation, py::handle dy, py::handle x, double slope,
+                            py::handle out) {
+    return with_float(x, [&](auto zero) {
+        using T = decltype(zero);
+        Scratch scratch;
+        const AxisOrder order = common_order({x, dy});
+        const Shape shape = Shape::of(x);
+        const T* input = flat<T>(x, order, scratch);
+        const T* gradient = flat<T>(dy, order, scratch);
+        FlatResult<T> result(out, shape, order, scratch);
+        {
+            Running running;
+            activation_backward(current_isa(), static_cast<Activation>(activation), gradient, input,
+                                result.data(), shape.size(), static_cast<T>(slope));
+        }
+        return result.finish();
+    });
+}
+
+// The memory before, along and behind an axis, in the order in which the axes lie.
+SoftmaxShape softmax_shape(const Shape& shape, const AxisOrder& order, int axis) {
+    SoftmaxShape s{1, shape[axis], 1};
+    bool behind = false;
+    for (int i = 0; i < order.rank; ++i) {
+        if (order.axis[i] == axis) {
+            behind = true;
+        } else {
+            (behind ? s.inner : s.outer) *= shape[order.axis[i]];
+        }
+    }
+    return s;
+}
+
+py::object softmax_binding(bool logarithm, py::handle x, int axis, py::handle out) {
+    return with_float(x, [&](auto zero) {
+        using T = decltype(zero);
+        Scratch scratch;
+        const AxisOrder order = order_of(x);
+        const Shape shape = Shape::of(x);
+        const T* input = flat<T>(x, order, scratch);
+        FlatResult<T> result(out, shape, order, scratch);
+        {
+            Running running;
+            softmax(current_isa(), logarithm, softmax_shape(shape, order, axis), input,
+                    result.data());
+        }
+        return result.finish();
+    });
+}
+
+py::object softmax_backward_binding(bool logarithm, py::handle dy, py::handle y, int axis,
+                                    py::handle out) {
+    return with_float(y, [&](auto zero) {
+        using T = decltype(zero);
+        Scratch scratch;
+        const AxisOrder order = common_order({y, dy});
+        const Shape shape = Shape::of(y);
+        const T* probabilities = flat<T>(y, order, scratch);
+        const T* gradient = flat<T>(dy, order, scratch);
+        FlatResult<T> result(out, shape, order, scratch);
+        {
+            Running running;
+            softmax_backward(current_isa(), logarithm, softmax_shape(shape, order, axis), gradient,
+                             probabilities, result.data());
+        }
+        return result.finish();
+    });
+}
+
+}  // namespace
+
+void register_activation(py::module_& module) {
+    module.def("activation", &forward_binding);
+    module.def("activation_backward", &backward_binding);
+    module.def("softmax", &softmax_binding);
+    module.def("softmax_backward", &softmax_backward_binding);
+}
 
 }  // namespace pyconv::bindings

@@ -14,6 +14,8 @@ std::array<int, 4> axis_order(int rank, Order order) {
     return axes;
 }
 
+}  // namespace
+
 Strided strides_of(py::handle array) {
     Strided layout;
     const int rank = PyArray_NDIM(as_array(array));
@@ -35,8 +37,8 @@ bool lies_dense(py::handle array, const Strided& wanted) {
     return true;
 }
 
-void copy(std::int64_t item_size, const Strided& from, const char* src, const Strided& to,
-          char* dst) {
+void copy_elements(std::int64_t item_size, const Strided& from, const char* src, const Strided& to,
+                   char* dst) {
     switch (item_size) {
         case 1:
             return copy_strided<unsigned char>(from, src, to, dst);
@@ -46,8 +48,6 @@ void copy(std::int64_t item_size, const Strided& from, const char* src, const St
             return copy_strided<std::int64_t>(from, src, to, dst);
     }
 }
-
-}  // namespace
 
 Shape::Shape(std::initializer_list<std::int64_t> extents) {
     for (const std::int64_t value : extents) extent[rank++] = value;
@@ -77,7 +77,13 @@ Strided dense_strides(const Shape& shape, Order order, std::int64_t item_size) {
 py::object empty(const Shape& shape, Order order, int type) {
     PyArray_Descr* descr = PyArray_DescrFromType(type);
     const std::int64_t item_size = PyDataType_ELSIZE(descr);
-    const Strided layout = dense_strides(shape, order, item_size);
+    Py_DECREF(descr);
+    return empty(shape, dense_strides(shape, order, item_size), type);
+}
+
+py::object empty(const Shape& shape, const Strided& layout, int type) {
+    PyArray_Descr* descr = PyArray_DescrFromType(type);
+    const std::int64_t item_size = PyDataType_ELSIZE(descr);
     npy_intp extents[4];
     npy_intp strides[4];
     for (int axis = 0; axis < shape.rank; ++axis) {
@@ -110,7 +116,8 @@ const void* dense_bytes(py::handle array, Order order, Scratch& scratch) {
     const Strided wanted = dense_strides(shape, order, item_size);
     if (lies_dense(array, wanted)) return PyArray_DATA(a);
     void* memory = scratch.bytes(static_cast<std::size_t>(shape.size() * item_size));
-    copy(item_size, strides_of(array), PyArray_BYTES(a), wanted, static_cast<char*>(memory));
+    copy_elements(item_size, strides_of(array), PyArray_BYTES(a), wanted,
+                  static_cast<char*>(memory));
     return memory;
 }
 
@@ -122,8 +129,9 @@ void* Result<T>::dense_data(py::handle array, Order order) {
 
 template <class T>
 void Result<T>::copy_into_array() {
-    copy(sizeof(T), dense_strides(shape_, order_, sizeof(T)), reinterpret_cast<const char*>(data_),
-         strides_of(array_), PyArray_BYTES(as_array(array_)));
+    copy_elements(sizeof(T), dense_strides(shape_, order_, sizeof(T)),
+                  reinterpret_cast<const char*>(data_), strides_of(array_),
+                  PyArray_BYTES(as_array(array_)));
 }
 
 template class Result<float>;

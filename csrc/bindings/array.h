@@ -69,11 +69,20 @@ inline PyArrayObject* as_array(py::handle handle) {
 }
 inline int type_of(py::handle array) { return PyArray_TYPE(as_array(array)); }
 
-// A new array on pooled memory, dense in the given order.
+// A new array on pooled memory, dense in the given order, or with the strides given.
 py::object empty(const Shape& shape, Order order, int type);
+py::object empty(const Shape& shape, const Strided& layout, int type);
 
 // Strides in bytes of a dense array.
 Strided dense_strides(const Shape& shape, Order order, std::int64_t item_size);
+
+// The strides of an array as it lies, and whether they are those wanted, on aligned memory; those
+// of axes of length 1 don't matter.
+Strided strides_of(py::handle array);
+bool lies_dense(py::handle array, const Strided& wanted);
+
+void copy_elements(std::int64_t item_size, const Strided& from, const char* src, const Strided& to,
+                   char* dst);
 
 // The elements of an array as dense memory in the given order: its own where it lies so and is
 // aligned, else a copy in `scratch`.

@@ -1,0 +1,258 @@
+"""Steps of gradient descent, in place, on lists of arrays; and the norm of such a list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pyconv import _cpu
+from pyconv.kernels import _checks as check
+
+__all__ = ["adam_step", "grad_norm", "sgd_step"]
+
+
+def grad_norm(arrays: Sequence[np.ndarray], order: float = 2) -> float:
+    """Norm of all entries of all arrays: ``sum(abs(g) ** order) ** (1 / order)``.
+
+    Parameters
+    ----------
+    arrays : list or tuple of ndarray
+        float32 or float64, of rank 0 to 4, any strides.
+    order : float
+        Above 0; ``inf`` gives the largest absolute value.
+
+    Returns
+    -------
+    float
+        Summed in float64; 0 for no entries, a NaN where there is one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong type, dtype or rank, or an `order` that is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pyconv import kernels
+    >>> kernels.grad_norm([np.array([3.0]), np.array([[4.0]])])
+    5.0
+    """
+    name = "grad_norm"
+    order = check.number(name, "order", order)
+    if not order > 0:
+        raise ValueError(f"{name}: order must be positive, got {order}")
+    arrays = _sequence(name, "arrays", arrays)
+    for i, array in enumerate(arrays):
+        check.float_array(name, f"arrays[{i}]", array, ())
+    total = _cpu.power_sum(arrays, order)
+    if math.isinf(order) or order == 1:
+        return total
+    if order == 2:
+        return math.sqrt(total)
+    with np.errstate(over="ignore"):
+        return float(np.float64(total) ** (1 / order))
+
+
+def sgd_step(
+    parameters: Sequence[np.ndarray],
+    gradients: Sequence[np.ndarray],
+    momenta: Sequence[np.ndarray] | None,
+    *,
+    lr: float,
+    momentum: float = 0,
+    dampening: float = 0,
+    nesterov: bool = False,
+    weight_decay: float = 0,
+) -> None:
+    """One step of gradient descent, in place, all arrays in one pass.
+
+    ::
+
+        g = gradient + weight_decay * parameter
+        v = momentum * v + (1 - dampening) * g
+        parameter -= lr * (g + momentum * v  with nesterov,  v  with momentum,  g  without)
+
+    Parameters
+    ----------
+    parameters : list or tuple of ndarray
+        float32 or float64, of rank 0 to 4, any strides; changed.
+    gradients : list or tuple of ndarray
+        As many, of the same shapes and dtypes.
+    momenta : list or tuple of ndarray, or None
+        The v of each parameter; changed. Not looked at without momentum.
+    lr : float
+        Learning rate.
+    momentum, dampening : float
+    nesterov : bool
+    weight_decay : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong types, dtypes or shapes, lists of different lengths, a read-only array to change.
+
+    Notes
+    -----
+    Polyak (1964); Sutskever, Martens, Dahl and Hinton, On the importance of initialization and
+    momentum in deep learning (2013). Parameter, gradient and momentum that lie in the same order in
+    memory, whatever it is, are not copied.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pyconv import kernels
+    >>> w, v = np.array([1.0]), np.array([0.0])
+    >>> kernels.sgd_step([w], [np.array([2.0])], [v], lr=0.25, momentum=0.5)
+    >>> w, v
+    (array([0.5]), array([2.]))
+    """
+    name = "sgd_step"
+    lr = check.number(name, "lr", lr)
+    momentum = check.number(name, "momentum", momentum)
+    dampening = check.number(name, "dampening", dampening)
+    nesterov = check.boolean(name, "nesterov", nesterov)
+    weight_decay = check.number(name, "weight_decay", weight_decay)
+    parameters = _sequence(name, "parameters", parameters)
+    gradients = _like(name, "gradients", gradients, parameters, changed=False)
+    velocities = None
+    if momentum != 0:
+        if momenta is None:
+            raise ValueError(f"{name}: momenta must be arrays where momentum is not 0, got None")
+        velocities = _like(name, "momenta", momenta, parameters)
+    _check_changed(name, parameters)
+    _cpu.sgd_step(
+        parameters, gradients, velocities, lr, momentum, dampening, nesterov, weight_decay
+    )
+
+
+def adam_step(
+    parameters: Sequence[np.ndarray],
+    gradients: Sequence[np.ndarray],
+    m: Sequence[np.ndarray],
+    v: Sequence[np.ndarray],
+    step: int,
+    *,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0,
+    decoupled: bool = False,
+) -> None:
+    """One step of Adam, in place, all arrays in one pass.
+
+    ::
+
+        g = gradient + weight_decay * parameter
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        parameter -= lr * (m / (1 - beta1**step)) / (sqrt(v / (1 - beta2**step)) + eps)
+
+    Parameters
+    ----------
+    parameters : list or tuple of ndarray
+        float32 or float64, of rank 0 to 4, any strides; changed.
+    gradients : list or tuple of ndarray
+        As many, of the same shapes and dtypes.
+    m, v : list or tuple of ndarray
+        The moments of each parameter, likewise; changed.
+    step : int
+        The number of this step, from 1.
+    lr : float
+        Learning rate.
+    betas : (float, float)
+        Decay of the moments, from 0 to below 1.
+    eps : float
+    weight_decay : float
+    decoupled : bool
+        The weights decay by themselves, ``parameter *= 1 - lr * weight_decay``, and g is the
+        gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong types, dtypes or shapes, lists of different lengths, a read-only array to change,
+        `step` or `betas` out of range.
+
+    Notes
+    -----
+    Kingma and Ba, Adam (2015); decoupled: Loshchilov and Hutter, Decoupled weight decay
+    regularization (2019). Arrays that lie in the same order in memory are not copied.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pyconv import kernels
+    >>> w, m, v = np.array([1.0]), np.zeros(1), np.zeros(1)
+    >>> kernels.adam_step([w], [np.array([3.0])], [m], [v], 1, lr=0.5, eps=0.0)
+    >>> w
+    array([0.5])
+    """
+    name = "adam_step"
+    step = check.integer(name, "step", step, 1)
+    lr = check.number(name, "lr", lr)
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise TypeError(f"{name}: betas must be two numbers, got {check.kind(betas)}")
+    for i, beta in enumerate(betas):
+        if not 0 <= check.number(name, f"betas[{i}]", beta) < 1:
+            raise ValueError(f"{name}: betas[{i}] must be from 0 to below 1, got {beta}")
+    beta1, beta2 = (float(beta) for beta in betas)
+    eps = check.number(name, "eps", eps)
+    weight_decay = check.number(name, "weight_decay", weight_decay)
+    decoupled = check.boolean(name, "decoupled", decoupled)
+    parameters = _sequence(name, "parameters", parameters)
+    gradients = _like(name, "gradients", gradients, parameters, changed=False)
+    m = _like(name, "m", m, parameters)
+    v = _like(name, "v", v, parameters)
+    _check_changed(name, parameters)
+    _cpu.adam_step(
+        parameters, gradients, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled
+    )
+
+
+def _sequence(name: str, argument: str, arrays: Any) -> list[Any]:
+    if not isinstance(arrays, (list, tuple)):
+        raise TypeError(f"{name}: {argument} must be a list of arrays, got {check.kind(arrays)}")
+    return list(arrays)
+
+
+def _check_changed(name: str, parameters: list[Any]) -> None:
+    for i, array in enumerate(parameters):
+        check.float_array(name, f"parameters[{i}]", array, ())
+        _check_writable(name, f"parameters[{i}]", array)
+
+
+def _check_writable(name: str, argument: str, array: np.ndarray) -> None:
+    if not array.flags.writeable:
+        raise ValueError(f"{name}: {argument} must be writable, got a read-only array")
+
+
+def _like(
+    name: str, argument: str, arrays: Any, parameters: list[Any], changed: bool = True
+) -> list[Any]:
+    """As many arrays as parameters, of their shapes and dtypes."""
+    arrays = _sequence(name, argument, arrays)
+    if len(arrays) != len(parameters):
+        raise ValueError(
+            f"{name}: {argument} must have {len(parameters)} arrays, as parameters has, "
+            f"got {len(arrays)}"
+        )
+    for i, (array, parameter) in enumerate(zip(arrays, parameters, strict=True)):
+        check.float_array(name, f"parameters[{i}]", parameter, ())
+        check.float_array(name, f"{argument}[{i}]", array, ())
+        if array.shape != parameter.shape:
+            raise ValueError(
+                f"{name}: {argument}[{i}] must have shape {parameter.shape} (that of "
+                f"parameters[{i}]), got {array.shape}"
+            )
+        if array.dtype != parameter.dtype:
+            raise TypeError(
+                f"{name}: {argument}[{i}] must have the dtype of parameters[{i}], "
+                f"{parameter.dtype}, got {array.dtype}"
+            )
+        if changed:
+            _check_writable(name, f"{argument}[{i}]", array)
+    return arrays
