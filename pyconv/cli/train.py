@@ -359,7 +359,9 @@ def _loaders(
     if len(train) == 0 or (settings["validation"] and len(validation) == 0):
         raise ValueError(f"{settings['data']} has too few pictures: {len(data.train)} to train on")
     normalize = t.Normalize.of(train.x)
-    steps = [t.RandomShift(2), t.RandomHorizontalFlip()] if settings["augment"] else []
+    steps: list[t.Transform] = []
+    if settings["augment"]:
+        steps = [t.RandomShift(2), t.RandomHorizontalFlip()]
     workers = settings["workers"]
     loader = DataLoader(
         train,
