@@ -334,6 +334,8 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _with_batch(model: Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     """With N, if it was left out: the first layer that knows its rank decides."""
+    if len(shape) == 1:
+        return (1, *shape)
     for module in model.modules():
         rank = None
         if isinstance(module, _Convolution):
