@@ -52,7 +52,7 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int] = (6, 4)) -> 
             Image.new("L", size, value + i).save(folder / name / f"{i}.png")
 
 
-# -- data sets --------------------------------------------------------------------------------------
+# -- data sets ------------------------------------------------------------------------------------
 
 
 def test_shipped_pictures() -> None:
@@ -107,9 +107,7 @@ def test_download(
         for name in arrays
     }
     monkeypatch.setattr(fashion_mnist, "CHECKSUMS", sums)
-    monkeypatch.setattr(
-        "urllib.request.urlopen", lambda url, timeout: open(url, "rb")
-    )
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: open(url, "rb"))
     download_fashion_mnist(target, f"{source}/")
     assert np.array_equal(
         load_dataset("fashion-mnist", target).train.y, arrays["train-labels-idx1-ubyte"]
@@ -205,7 +203,7 @@ def test_split_refuses() -> None:
         Split([1], np.zeros(1))  # type: ignore[arg-type]
 
 
-# -- transforms -------------------------------------------------------------------------------------
+# -- transforms -----------------------------------------------------------------------------------
 
 
 def test_random_crop_takes_windows(rng: np.random.Generator) -> None:
@@ -313,7 +311,7 @@ def test_transforms_refuse_batches() -> None:
         T.GaussianNoise(1)(np.zeros((1, 1, 2, 2), np.uint8), generator)
 
 
-# -- the loader -------------------------------------------------------------------------------------
+# -- the loader -----------------------------------------------------------------------------------
 
 
 def batches_of(loader: DataLoader, epochs: int = 2) -> list:
@@ -322,8 +320,7 @@ def batches_of(loader: DataLoader, epochs: int = 2) -> list:
 
 def same(a: list, b: list) -> bool:
     return len(a) == len(b) and all(
-        np.array_equal(x, u) and np.array_equal(y, v)
-        for (x, y), (u, v) in zip(a, b, strict=True)
+        np.array_equal(x, u) and np.array_equal(y, v) for (x, y), (u, v) in zip(a, b, strict=True)
     )
 
 

@@ -186,7 +186,9 @@ def test_models_know_how_they_were_built() -> None:
     assert model.architecture["arguments"]["hidden"] == (5, 6)
     again = models.build(model.architecture["name"], **model.architecture["arguments"])
     assert count(again) == count(model)
-    assert models.build("mlp", in_features=4, hidden=[5]).architecture["arguments"]["hidden"] == (5,)
+    assert models.build("mlp", in_features=4, hidden=[5]).architecture["arguments"]["hidden"] == (
+        5,
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,11 @@ def test_models_know_how_they_were_built() -> None:
         (lambda: models.unet(depth=0), ValueError, "depth must be at least 1"),
         (lambda: models.autoencoder(width=-1), ValueError, "width must be at least 1"),
         (lambda: models.build("resnet81"), ValueError, "no model 'resnet81'; did you mean"),
-        (lambda: models.build("mlp", x=1), TypeError, "mlp has no argument 'x'; it has num_classes"),
+        (
+            lambda: models.build("mlp", x=1),
+            TypeError,
+            "mlp has no argument 'x'; it has num_classes",
+        ),
         (lambda: models.build(3), TypeError, "name must be a str, got int"),
     ],
 )

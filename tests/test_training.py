@@ -106,7 +106,7 @@ def test_accuracy_of_segmentation() -> None:
     assert found["accuracy"] == 0.75
 
 
-# -- resuming ---------------------------------------------------------------------------------------
+# -- resuming -------------------------------------------------------------------------------------
 
 
 OPTIMIZERS = {
@@ -232,7 +232,7 @@ def test_checkpoints_are_refused(tmp_path: Path) -> None:
     refused(trainer_of(small_model()), "is no checkpoint")
 
 
-# -- early stopping ---------------------------------------------------------------------------------
+# -- early stopping -------------------------------------------------------------------------------
 
 
 class Script(training.Callback):
@@ -303,7 +303,7 @@ def test_early_stopping_refuses() -> None:
         trainer.fit(loader(), epochs=1)
 
 
-# -- what is done to the gradients and weights ------------------------------------------------------
+# -- what is done to the gradients and weights ----------------------------------------------------
 
 
 def test_l1_and_clipping() -> None:
@@ -327,9 +327,7 @@ def test_schedules_step_by_batch_or_epoch() -> None:
     def rates(make: Any, **options: Any) -> list[float]:
         model = small_model()
         optimizer = optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
-        trainer = trainer_of(
-            model, optimizer=optimizer, scheduler=make(optimizer), **options
-        )
+        trainer = trainer_of(model, optimizer=optimizer, scheduler=make(optimizer), **options)
         return [record["lr"] for record in trainer.fit(loader(), epochs=3)]
 
     def halve(o: optim.Optimizer) -> Any:
@@ -387,7 +385,7 @@ def test_line_search_optimizers() -> None:
     assert history[-1]["loss"] < 0.2 * history[0]["loss"]
 
 
-# -- the way ----------------------------------------------------------------------------------------
+# -- the way --------------------------------------------------------------------------------------
 
 
 def test_callbacks_are_called_in_turn() -> None:
