@@ -280,6 +280,7 @@ class Trainer:
 
     @property
     def result(self) -> Module:
+        """The average, if there is one and it has begun; otherwise the model."""
         if self.average is not None and self.average.n_averaged.item() > 0:
             return self.average.module
         return self.model

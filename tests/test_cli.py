@@ -264,6 +264,18 @@ def test_wrong_usage(argv: list[str], message: str, capsys: pytest.CaptureFixtur
     assert message in one_line(capsys, 2, *argv)
 
 
+def test_pictures_too_small_for_the_model(
+    pictures: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = one_line(capsys, 2, "train", "--data", pictures, "--model", "lenet5")
+    assert "--model lenet5: lenet5: image_size must be one of 28, 32, got 8" in message
+    message = one_line(
+        capsys, 2, "train", "--data", pictures, "--size", "1x1", "--model", "small_resnet"
+    )
+    assert "--model small_resnet can't take pictures of 1×1×1: " in message
+    assert os.listdir() == ["pictures"]
+
+
 def test_failures(capsys: pytest.CaptureFixture[str]) -> None:
     pyconv.save(models.mlp(10, 784, (4,)), "model", {"input_shape": [1, 28, 28]})
     pyconv.save({"a": np.ones(1)}, "state")

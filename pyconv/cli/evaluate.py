@@ -22,6 +22,7 @@ from pyconv.cli.common import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``pyconv evaluate``."""
     parser.add_argument("model", metavar="MODEL", help="a file that pyconv train has written")
     parser.add_argument(
         "--data",
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Test a model and print how right it is."""
     from pyconv import functional, training
     from pyconv.data import DataLoader
 

@@ -8,10 +8,12 @@ from pyconv.cli.common import print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``pyconv info``."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Print what runs."""
     import pyconv
 
     found = pyconv.info()

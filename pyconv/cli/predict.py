@@ -8,6 +8,7 @@ from pyconv.cli.common import add_running, at_least, load_model, print_json, sta
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``pyconv predict``."""
     parser.add_argument("model", metavar="MODEL", help="a file that pyconv train has written")
     parser.add_argument(
         "pictures", metavar="PICTURE", nargs="+", help="a file in any format that Pillow reads"
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Print the likeliest classes of each picture."""
     import numpy as np
 
     from pyconv import functional, training

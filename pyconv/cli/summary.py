@@ -12,6 +12,7 @@ _GREY = ("autoencoder", "lenet5", "mlp", "small_resnet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``pyconv summary``."""
     parser.add_argument("model", metavar="MODEL", help="a model's name, or a file")
     parser.add_argument(
         "--input-shape",
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Print the table of a model."""
     from dataclasses import asdict
 
     import pyconv

@@ -20,6 +20,7 @@ from pyconv.cli.common import (
     print_json,
     shape,
     start,
+    times,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ _EPILOG = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``pyconv train``."""
     parser.epilog = _EPILOG
     d = _DEFAULTS
 
@@ -213,6 +215,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Train, test once, save."""
     begin = time.perf_counter()
     start(arguments)
     settings = _settings(arguments)
@@ -325,7 +328,9 @@ def _data(arguments: argparse.Namespace, settings: dict[str, Any]) -> Dataset:
 
 
 def _model(settings: dict[str, Any], data: Dataset) -> Module:
-    from pyconv import models
+    import numpy as np
+
+    from pyconv import models, no_grad
 
     name, shape_ = settings["model"], data.train.x.shape[1:]
     if name not in models.names():
@@ -343,9 +348,16 @@ def _model(settings: dict[str, Any], data: Dataset) -> Module:
     options = {k: v for k, v in fitting.items() if k in known}
     options.update(dict(map(tuple, settings["model_option"])))
     try:
-        return models.build(name, **options)
+        model = models.build(name, **options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"--model {name}: {error}") from None
+    try:
+        with no_grad():
+            model.eval()(np.zeros((1, *shape_), np.float32))
+    except ValueError as error:
+        pictures = times(shape_)
+        raise UsageError(f"--model {name} can't take pictures of {pictures}: {error}") from None
+    return model
 
 
 def _loaders(
