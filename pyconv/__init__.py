@@ -31,10 +31,25 @@ if TYPE_CHECKING:
         stack,
         where,
     )
+    from pyconv.io import load, save
+    from pyconv.nn.features import Ensemble, features
     from pyconv.random import get_rng_state, manual_seed, set_rng_state
+    from pyconv.training import EarlyStopping, Trainer
 
 # Loaded when first asked for, so that the import is quick.
-_MODULES = ("autograd", "functional", "kernels", "nn", "optim", "random", "reference")
+_MODULES = (
+    "autograd",
+    "data",
+    "functional",
+    "io",
+    "kernels",
+    "models",
+    "nn",
+    "optim",
+    "random",
+    "reference",
+    "training",
+)
 _NAMES = {
     **dict.fromkeys(
         (
@@ -52,15 +67,23 @@ _NAMES = {
         ),
         "autograd",
     ),
+    **dict.fromkeys(("Ensemble", "features"), "nn"),
+    **dict.fromkeys(("EarlyStopping", "Trainer"), "training"),
     **dict.fromkeys(("get_rng_state", "manual_seed", "set_rng_state"), "random"),
+    **dict.fromkeys(("load", "save"), "io"),
+    "summary": "_summary",
 }
 
 __all__ = [
+    "EarlyStopping",
+    "Ensemble",
     "Tensor",
+    "Trainer",
     "__version__",
     "cat",
     "empty_cache",
     "enable_grad",
+    "features",
     "float32_precision",
     "get_float32_precision",
     "get_num_threads",
@@ -69,15 +92,18 @@ __all__ = [
     "info",
     "is_grad_enabled",
     "isa",
+    "load",
     "manual_seed",
     "maximum",
     "minimum",
     "no_grad",
+    "save",
     "set_float32_precision",
     "set_grad_enabled",
     "set_num_threads",
     "set_rng_state",
     "stack",
+    "summary",
     "where",
 ]
 

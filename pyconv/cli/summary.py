@@ -1,0 +1,80 @@
+"""``pyconv summary MODEL``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pyconv.cli.common import key_and_value, print_json, shape
+
+_SMALL = {"cifar_resnet": 32, "lenet5": 28, "mlp": 28, "small_resnet": 28, "autoencoder": 28}
+_GREY = ("autoencoder", "lenet5", "mlp", "small_resnet")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``pyconv summary``."""
+    parser.add_argument("model", metavar="MODEL", help="a model's name, or a file")
+    parser.add_argument(
+        "--input-shape",
+        type=shape,
+        metavar="CxHxW",
+        help="of a picture (default: what the model was trained or made for)",
+    )
+    parser.add_argument(
+        "--model-option",
+        type=key_and_value,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an argument of the named model, such as num_classes=10; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the table of a model."""
+    from dataclasses import asdict
+
+    import pyconv
+
+    model, natural = _find(arguments)
+    found = pyconv.summary(model, arguments.input_shape or natural)
+    if arguments.json:
+        print_json(asdict(found))
+    else:
+        print(found)
+
+
+def _find(arguments: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
+    """The model and the shape of its pictures."""
+    import os
+
+    from pyconv import models
+    from pyconv.cli.common import UsageError, load_model
+
+    name, options = arguments.model, dict(arguments.model_option)
+    if name in models.names():
+        try:
+            model = models.build(name, **options)
+        except (TypeError, ValueError) as error:
+            raise UsageError(str(error)) from None
+        return model, default_shape(name, model.architecture["arguments"])
+    if not os.path.exists(name):
+        raise UsageError(f"{name!r} is neither a file nor one of {', '.join(models.names())}")
+    if options:
+        raise UsageError("--model-option is for a model's name, not for a file")
+    model, metadata = load_model(name)
+    kind = metadata["architecture"]
+    return model, tuple(
+        metadata.get("input_shape") or default_shape(kind["name"], kind["arguments"])
+    )
+
+
+def default_shape(name: str, arguments: dict[str, Any]) -> tuple[int, ...]:
+    """The pictures that a model was made for."""
+    if name == "mlp" and arguments["in_features"] != 28 * 28:
+        return (arguments["in_features"],)
+    side = arguments.get("image_size") or _SMALL.get(name, 224)
+    if arguments.get("stem") == "cifar":
+        side = 32
+    return (arguments.get("in_channels", 1 if name in _GREY else 3), side, side)

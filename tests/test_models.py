@@ -1,0 +1,227 @@
+"""Models: torchvision's names, shapes and numbers of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import pyconv
+from pyconv import models, nn
+from pyconv.nn import init
+
+
+@pytest.fixture
+def empty_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that nobody fills take no time and no memory."""
+    monkeypatch.setattr(init, "_fill", lambda function, tensor, values: tensor)
+
+
+def count(model: nn.Module) -> int:
+    return sum(p.data.size for p in model.parameters())
+
+
+@pytest.mark.usefixtures("empty_weights")
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("vgg11", 132_863_336),
+        ("vgg16", 138_357_544),
+        ("vgg19", 143_667_240),
+        ("mobilenet_v2", 3_504_872),
+        ("squeezenet1_1", 1_235_496),
+        ("lenet5", 61_706),
+        ("cifar_resnet", 272_474),
+        ("unet", 31_037_698),
+    ],
+)
+def test_parameters(name: str, parameters: int) -> None:
+    assert count(models.build(name)) == parameters
+
+
+@pytest.mark.usefixtures("empty_weights")
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        (
+            "resnet18",
+            {
+                "conv1.weight": (64, 3, 7, 7),
+                "bn1.num_batches_tracked": (),
+                "layer1.0.conv1.weight": (64, 64, 3, 3),
+                "layer2.0.downsample.0.weight": (128, 64, 1, 1),
+                "layer2.0.downsample.1.running_mean": (128,),
+                "layer4.1.bn2.bias": (512,),
+                "fc.weight": (1000, 512),
+            },
+        ),
+        (
+            "resnet50",
+            {
+                "layer1.0.downsample.0.weight": (256, 64, 1, 1),
+                "layer3.5.conv3.weight": (1024, 256, 1, 1),
+                "layer4.0.conv2.weight": (512, 512, 3, 3),
+                "fc.bias": (1000,),
+            },
+        ),
+        (
+            "vgg11",
+            {
+                "features.0.weight": (64, 3, 3, 3),
+                "features.18.bias": (512,),
+                "classifier.0.weight": (4096, 25088),
+                "classifier.6.weight": (1000, 4096),
+            },
+        ),
+        ("vgg16", {"features.28.weight": (512, 512, 3, 3)}),
+        ("vgg19", {"features.34.weight": (512, 512, 3, 3)}),
+        (
+            "mobilenet_v2",
+            {
+                "features.0.0.weight": (32, 3, 3, 3),
+                "features.1.conv.0.0.weight": (32, 1, 3, 3),
+                "features.1.conv.1.weight": (16, 32, 1, 1),
+                "features.1.conv.2.running_var": (16,),
+                "features.2.conv.1.0.weight": (96, 1, 3, 3),
+                "features.17.conv.2.weight": (320, 960, 1, 1),
+                "features.18.1.weight": (1280,),
+                "classifier.1.weight": (1000, 1280),
+            },
+        ),
+        (
+            "squeezenet1_1",
+            {
+                "features.0.weight": (64, 3, 3, 3),
+                "features.3.squeeze.weight": (16, 64, 1, 1),
+                "features.12.expand3x3.bias": (256,),
+                "classifier.1.weight": (1000, 512, 1, 1),
+            },
+        ),
+    ],
+)
+def test_names_and_shapes(name: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    state = models.build(name).state_dict()
+    assert {key: state[key].shape for key in shapes} == shapes
+
+
+@pytest.mark.usefixtures("empty_weights")
+@pytest.mark.parametrize(("name", "entries"), [("resnet18", 122), ("resnet34", 218),
+    ("resnet50", 320), ("vgg16", 32), ("mobilenet_v2", 314), ("squeezenet1_1", 52)])  # fmt: skip
+def test_number_of_entries(name: str, entries: int) -> None:
+    assert len(models.build(name).state_dict()) == entries
+
+
+SMALL = [
+    (lambda: models.mlp(3, 12, (4,), "tanh", 0.5), (2, 3, 2, 2), (2, 3)),
+    (lambda: models.lenet5(3, 2), (2, 2, 28, 28), (2, 3)),
+    (lambda: models.lenet5(3, 1, image_size=32), (1, 1, 32, 32), (1, 3)),
+    (lambda: models.small_resnet(3, 2, width=2), (2, 2, 7, 9), (2, 3)),
+    (lambda: models.cifar_resnet(8, 2, num_classes=3), (2, 3, 8, 8), (2, 3)),
+    (lambda: models.cifar_resnet(8, 2, 1, "concat", num_classes=3), (2, 1, 7, 9), (2, 3)),
+    (lambda: models.cifar_resnet(8, 2, 1, None, num_classes=3), (2, 1, 7, 9), (2, 3)),
+    (lambda: models.autoencoder(None, 3, 2, 3), (2, 3, 8, 16), (2, 3, 8, 16)),
+    (lambda: models.autoencoder(5, 1, 2), (2, 1, 8, 8), (2, 5, 8, 8)),
+    (lambda: models.unet(3, 1, 2, 2), (2, 1, 8, 12), (2, 3, 8, 12)),
+    (lambda: models.mobilenet_v2(3), (1, 3, 32, 32), (1, 3)),
+    (lambda: models.squeezenet1_1(3), (1, 3, 32, 32), (1, 3)),
+    (lambda: models.resnet18(3, 1, "cifar"), (1, 1, 8, 8), (1, 3)),
+    (lambda: models.resnet50(3), (1, 3, 32, 32), (1, 3)),
+]
+
+
+@pytest.mark.parametrize(("make", "shape", "output"), SMALL)
+def test_forward(make: Callable[[], nn.Module], shape, output, rng) -> None:
+    model = make().eval()
+    x = rng.standard_normal(shape).astype(np.float32)
+    y = model(x)
+    assert y.shape == output and y.dtype == np.float32 and np.isfinite(y.numpy()).all()
+
+
+@pytest.mark.parametrize(("make", "shape", "output"), [SMALL[i] for i in (3, 5, 9, 12)])
+def test_hooks_see_what_fusion_hides(make, shape, output, rng) -> None:
+    """With a listener at every module nothing is fused, and the output stays the same."""
+    model = make().double().eval()
+    x = rng.standard_normal(shape)
+    fused = model(x).numpy()
+    seen: list[str] = []
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda m, i, o, name=name: seen.append(name))
+    assert np.allclose(model(x).numpy(), fused, rtol=1e-9, atol=1e-12)
+    assert set(seen) == {name for name, _ in model.named_modules()} - {
+        name for name, m in model.named_modules() if isinstance(m, nn.ModuleList)
+    }
+
+
+def test_inverted_residuals_add_their_input(rng: np.random.Generator) -> None:
+    from pyconv.models.mobilenet import InvertedResidual
+
+    block = InvertedResidual(4, 4, 1, 2).double().eval()
+    x = rng.standard_normal((2, 4, 5, 5))
+    assert np.allclose(block(x).numpy(), block.conv(x).numpy() + x)
+    assert not InvertedResidual(4, 5, 1, 2).use_res_connect
+
+
+def test_gradients_reach_every_parameter(rng: np.random.Generator) -> None:
+    for make, shape, _ in (SMALL[3], SMALL[5], SMALL[9], SMALL[12]):
+        model = make()
+        model(rng.standard_normal((2, *shape[1:])).astype(np.float32)).sum().backward()
+        assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_seed_gives_the_weights() -> None:
+    def weights(seed: int) -> np.ndarray:
+        pyconv.manual_seed(seed)
+        return models.small_resnet(width=2).state_dict()["0.weight"]
+
+    assert np.array_equal(weights(4), weights(4)) and not np.array_equal(weights(4), weights(5))
+
+
+def test_models_know_how_they_were_built() -> None:
+    model = models.mlp(3, in_features=4, hidden=(5, 6))
+    assert model.architecture["name"] == "mlp"
+    assert model.architecture["arguments"]["hidden"] == (5, 6)
+    again = models.build(model.architecture["name"], **model.architecture["arguments"])
+    assert count(again) == count(model)
+    assert models.build("mlp", in_features=4, hidden=[5]).architecture["arguments"]["hidden"] == (
+        5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: models.mlp(0), ValueError, "mlp: num_classes must be at least 1, got 0"),
+        (lambda: models.mlp(hidden=[3]), TypeError, "hidden must be a tuple of ints"),
+        (lambda: models.mlp(activation="x"), ValueError, "activation must be one of 'relu'"),
+        (lambda: models.mlp(dropout=2), ValueError, "dropout must be from 0.0 to 1.0"),
+        (lambda: models.lenet5(image_size=30), ValueError, "image_size must be one of 28, 32"),
+        (lambda: models.cifar_resnet(9), ValueError, "depth must be 6 n \\+ 2"),
+        (lambda: models.cifar_resnet(shortcut="x"), ValueError, "shortcut must be one of 'add'"),
+        (lambda: models.small_resnet(width=0), ValueError, "width must be at least 1"),
+        (lambda: models.resnet18(stem="x"), ValueError, "stem must be one of 'imagenet', 'cifar'"),
+        (lambda: models.resnet18(in_channels=1.0), TypeError, "in_channels must be an int"),
+        (lambda: models.mobilenet_v2(dropout="x"), TypeError, "dropout must be a number"),
+        (lambda: models.squeezenet1_1(True), TypeError, "num_classes must be an int"),
+        (lambda: models.unet(depth=0), ValueError, "depth must be at least 1"),
+        (lambda: models.autoencoder(width=-1), ValueError, "width must be at least 1"),
+        (lambda: models.build("resnet81"), ValueError, "no model 'resnet81'; did you mean"),
+        (
+            lambda: models.build("mlp", x=1),
+            TypeError,
+            "mlp has no argument 'x'; it has num_classes",
+        ),
+        (lambda: models.build(3), TypeError, "name must be a str, got int"),
+    ],
+)
+def test_models_refuse(make, error, match) -> None:
+    with pytest.raises(error, match=match):
+        make()
+
+
+def test_unet_refuses_sides_that_it_cant_halve() -> None:
+    with pytest.raises(ValueError, match="sides of x must be multiples of 4"):
+        models.unet(2, 1, 2, 2)(np.zeros((1, 1, 6, 8), np.float32))
