@@ -4,6 +4,7 @@ import importlib as _importlib
 
 from pyconv import reference as _reference
 
+__all__: list[str] = []
 for _family in (
     "activation", "convolution", "dense", "dropout", "loss", "normalization", "optimizer",
     "pooling", "resample",
@@ -12,6 +13,7 @@ for _family in (
         _module = _importlib.import_module(f"pyconv.kernels.{_family}")
     except ModuleNotFoundError:  # until every family is compiled
         continue
+    __all__ += _module.__all__
     for _name in _module.__all__:
         globals()[_name] = getattr(_module, _name)
 
