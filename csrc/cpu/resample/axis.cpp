@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace pyconv {
 
@@ -18,31 +19,55 @@ Axis nearest_axis(std::int64_t size, std::int64_t outputs, double scale) {
     return axis;
 }
 
+namespace {
+
+// An output between `cell` and the next, at t of the way.
+void end_between(Axis& axis, std::int64_t cell, double t) {
+    if (t < 1) {
+        axis.cells.push_back(cell);
+        axis.weights.push_back(1 - t);
+    }
+    if (t > 0) {
+        axis.cells.push_back(std::min(cell + 1, axis.size - 1));
+        axis.weights.push_back(t);
+    }
+    axis.end_output();
+}
+
+}  // namespace
+
 // Corners aligned: the first and last outputs lie on the first and last cells. Else cells are
-// areas: the middle of output q lies at (q + 1/2) size / outputs - 1/2, not below 0.
+// areas: the middle of output q lies at (q + 1/2) size / outputs - 1/2, not below 0. Where the
+// sizes alone decide, the positions are fractions of integers, so that weights recur exactly.
 Axis linear_axis(std::int64_t size, std::int64_t outputs, double scale, bool align_corners) {
     Axis axis(size, outputs);
-    axis.set_steps();
-    const double cells = static_cast<double>(size);
-    const double count = static_cast<double>(outputs);
-    const double factor = align_corners ? (outputs > 1 ? (cells - 1) / (count - 1) : 0.0)
-                          : scale > 0   ? 1 / scale
-                                        : cells / count;
+    const bool by_scale = !align_corners && scale > 0 &&
+                          static_cast<double>(size) * scale != static_cast<double>(outputs);
+    if (by_scale) {
+        for (std::int64_t output = 0; output < outputs; ++output) {
+            const double source =
+                std::max((static_cast<double>(output) + 0.5) * (1 / scale) - 0.5, 0.0);
+            const std::int64_t cell =
+                std::min(static_cast<std::int64_t>(std::floor(source)), size - 1);
+            end_between(axis, cell, std::min(source - static_cast<double>(cell), 1.0));
+        }
+        return axis;
+    }
+    const std::int64_t cells = align_corners ? size - 1 : size;
+    const std::int64_t steps = align_corners ? outputs - 1 : outputs;
+    if (cells > 0 && steps > 0) {
+        const std::int64_t common = std::gcd(cells, steps);
+        axis.output_step = steps / common;
+        axis.cell_step = cells / common;
+    }
+    // output q lies at (q * slope + offset) / whole.
+    const std::int64_t whole = std::max<std::int64_t>(1, align_corners ? steps : 2 * steps);
+    const std::int64_t slope = steps == 0 ? 0 : align_corners ? cells : 2 * cells;
+    const std::int64_t offset = align_corners ? 0 : size - outputs;
     for (std::int64_t output = 0; output < outputs; ++output) {
-        const double q = static_cast<double>(output);
-        const double source = align_corners ? q * factor : std::max((q + 0.5) * factor - 0.5, 0.0);
-        const std::int64_t cell = std::min(static_cast<std::int64_t>(std::floor(source)), size - 1);
-        const double t = std::clamp(source - static_cast<double>(cell), 0.0, 1.0);
-        const std::int64_t second = std::min(cell + 1, size - 1);
-        if (t < 1) {
-            axis.cells.push_back(cell);
-            axis.weights.push_back(1 - t);
-        }
-        if (t > 0) {
-            axis.cells.push_back(second);
-            axis.weights.push_back(t);
-        }
-        axis.end_output();
+        const std::int64_t source = std::max<std::int64_t>(output * slope + offset, 0);
+        end_between(axis, source / whole,
+                    static_cast<double>(source % whole) / static_cast<double>(whole));
     }
     return axis;
 }
