@@ -107,6 +107,14 @@ PYCONV_COMPARE(less_equal, _CMP_LE_OQ)
 PYCONV_COMPARE(equal, _CMP_EQ_OQ)
 #undef PYCONV_COMPARE
 
+PYCONV_INLINE Mask<float> equal_bits(Vec<float> a, Vec<float> b) {
+    return {_mm256_castsi256_ps(
+        _mm256_cmpeq_epi32(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v)))};
+}
+PYCONV_INLINE Mask<double> equal_bits(Vec<double> a, Vec<double> b) {
+    return {_mm256_castsi256_pd(
+        _mm256_cmpeq_epi64(_mm256_castpd_si256(a.v), _mm256_castpd_si256(b.v)))};
+}
 PYCONV_INLINE Mask<float> is_nan(Vec<float> a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
 PYCONV_INLINE Mask<double> is_nan(Vec<double> a) { return {_mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q)}; }
 

@@ -106,6 +106,12 @@ PYCONV_COMPARE(less_equal, _CMP_LE_OQ)
 PYCONV_COMPARE(equal, _CMP_EQ_OQ)
 #undef PYCONV_COMPARE
 
+PYCONV_INLINE Mask<float> equal_bits(Vec<float> a, Vec<float> b) {
+    return {_mm512_cmpeq_epi32_mask(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v))};
+}
+PYCONV_INLINE Mask<double> equal_bits(Vec<double> a, Vec<double> b) {
+    return {_mm512_cmpeq_epi64_mask(_mm512_castpd_si512(a.v), _mm512_castpd_si512(b.v))};
+}
 PYCONV_INLINE Mask<float> is_nan(Vec<float> a) {
     return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)};
 }

@@ -126,6 +126,17 @@ PYCONV_COMPARE(equal, ==)
 #undef PYCONV_COMPARE
 
 template <class T>
+PYCONV_INLINE Mask<T> equal_bits(Vec<T> a, Vec<T> b) {
+    Mask<T> r;
+    PYCONV_EACH {
+        typename Native<T>::Bits x, y;
+        std::memcpy(&x, &a.v[i], 16);
+        std::memcpy(&y, &b.v[i], 16);
+        r.m[i] = x == y;
+    }
+    return r;
+}
+template <class T>
 PYCONV_INLINE Mask<T> is_nan(Vec<T> a) {
     Mask<T> r;
     PYCONV_EACH r.m[i] = a.v[i] != a.v[i];

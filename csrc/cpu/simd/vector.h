@@ -10,6 +10,7 @@
 //   a + b, a - b, a * b, a / b, fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
 //   min(a, b), max(a, b)                        b where either is NaN, as the x86 instructions
 //   less(a, b), less_equal(a, b), equal(a, b), is_nan(a)  -> Mask
+//   equal_bits(a, b)                            -> Mask; integers that lie in a Vec
 //   select(mask, a, b), mask & mask, mask | mask, andnot(a, b) = !a & b, any(mask)
 //   abs(a), sqrt(a), round_even(a), reduce_add(a), reduce_max(a)    in a fixed order of lanes
 //   Vec::from_bits(integer), lane(v, i)
