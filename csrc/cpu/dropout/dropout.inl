@@ -1,6 +1,9 @@
 // Which entries are kept, and the scaling of those. Plain loops, which the compiler vectorises.
 #pragma once
 
+#include <cstring>
+#include <type_traits>
+
 #include "cpu/dropout/kernels.h"
 #include "cpu/dropout/philox.inl"
 
@@ -11,13 +14,15 @@ inline void keep(const Dropping& dropping, std::uint64_t first, std::int64_t n,
                  std::uint8_t* result) {
     constexpr std::int64_t kBlock = 1024;
     alignas(64) std::uint32_t words[kBlock + 4 * kPhiloxStep];
-    const std::uint32_t threshold = dropping.threshold;
+    const auto threshold = static_cast<std::int32_t>(dropping.threshold);
     while (n > 0) {
         const auto skip = static_cast<std::int64_t>(first % 4);
         const std::int64_t count = n < kBlock - skip ? n : kBlock - skip;
         philox(first / 4, (skip + count + 3) / 4, dropping.key, words);
         const std::uint32_t* const from = words + skip;
-        for (std::int64_t i = 0; i < count; ++i) result[i] = (from[i] >> 8) >= threshold;
+        for (std::int64_t i = 0; i < count; ++i) {
+            result[i] = static_cast<std::int32_t>(from[i] >> 8) >= threshold;
+        }
         first += static_cast<std::uint64_t>(count);
         result += count;
         n -= count;
@@ -45,11 +50,17 @@ inline void transpose(const std::uint8_t* from, std::int64_t from_step, std::int
     }
 }
 
+// The choice is an "and" of bits, which the compiler vectorises where it doesn't a condition.
 template <class T>
 void apply(const T* x, const std::uint8_t* keep, T* y, std::int64_t n, T scale) {
+    using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
     for (std::int64_t i = 0; i < n; ++i) {
-        const T scaled = x[i] * scale;
-        y[i] = keep[i] ? scaled : T(0);
+        T value = x[i] * scale;
+        Bits bits;
+        std::memcpy(&bits, &value, sizeof bits);
+        bits &= -static_cast<Bits>(keep[i] != 0);
+        std::memcpy(&value, &bits, sizeof bits);
+        y[i] = value;
     }
 }
 
