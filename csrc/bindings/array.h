@@ -187,5 +187,6 @@ void register_activation(py::module_& module);
 void register_loss(py::module_& module);
 void register_resample(py::module_& module);
 void register_optimizer(py::module_& module);
+void register_dropout(py::module_& module);
 
 }  // namespace pyconv::bindings

@@ -45,4 +45,5 @@ PYBIND11_MODULE(_cpu, module) {
     bindings::register_loss(module);
     bindings::register_resample(module);
     bindings::register_optimizer(module);
+    bindings::register_dropout(module);
 }

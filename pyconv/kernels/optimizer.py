@@ -116,14 +116,13 @@ def sgd_step(
     dampening = check.number(name, "dampening", dampening)
     nesterov = check.boolean(name, "nesterov", nesterov)
     weight_decay = check.number(name, "weight_decay", weight_decay)
-    parameters = _sequence(name, "parameters", parameters)
+    parameters = _parameters(name, parameters)
     gradients = _like(name, "gradients", gradients, parameters, changed=False)
     velocities = None
     if momentum != 0:
         if momenta is None:
             raise ValueError(f"{name}: momenta must be arrays where momentum is not 0, got None")
         velocities = _like(name, "momenta", momenta, parameters)
-    _check_changed(name, parameters)
     _cpu.sgd_step(
         parameters, gradients, velocities, lr, momentum, dampening, nesterov, weight_decay
     )
@@ -203,11 +202,10 @@ def adam_step(
     eps = check.number(name, "eps", eps)
     weight_decay = check.number(name, "weight_decay", weight_decay)
     decoupled = check.boolean(name, "decoupled", decoupled)
-    parameters = _sequence(name, "parameters", parameters)
+    parameters = _parameters(name, parameters)
     gradients = _like(name, "gradients", gradients, parameters, changed=False)
     m = _like(name, "m", m, parameters)
     v = _like(name, "v", v, parameters)
-    _check_changed(name, parameters)
     _cpu.adam_step(
         parameters, gradients, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled
     )
@@ -219,10 +217,12 @@ def _sequence(name: str, argument: str, arrays: Any) -> list[Any]:
     return list(arrays)
 
 
-def _check_changed(name: str, parameters: list[Any]) -> None:
-    for i, array in enumerate(parameters):
+def _parameters(name: str, arrays: Any) -> list[np.ndarray]:
+    arrays = _sequence(name, "parameters", arrays)
+    for i, array in enumerate(arrays):
         check.float_array(name, f"parameters[{i}]", array, ())
         _check_writable(name, f"parameters[{i}]", array)
+    return arrays
 
 
 def _check_writable(name: str, argument: str, array: np.ndarray) -> None:
@@ -231,8 +231,8 @@ def _check_writable(name: str, argument: str, array: np.ndarray) -> None:
 
 
 def _like(
-    name: str, argument: str, arrays: Any, parameters: list[Any], changed: bool = True
-) -> list[Any]:
+    name: str, argument: str, arrays: Any, parameters: list[np.ndarray], changed: bool = True
+) -> list[np.ndarray]:
     """As many arrays as parameters, of their shapes and dtypes."""
     arrays = _sequence(name, argument, arrays)
     if len(arrays) != len(parameters):
@@ -241,18 +241,19 @@ def _like(
             f"got {len(arrays)}"
         )
     for i, (array, parameter) in enumerate(zip(arrays, parameters, strict=True)):
-        check.float_array(name, f"parameters[{i}]", parameter, ())
-        check.float_array(name, f"{argument}[{i}]", array, ())
-        if array.shape != parameter.shape:
-            raise ValueError(
-                f"{name}: {argument}[{i}] must have shape {parameter.shape} (that of "
-                f"parameters[{i}]), got {array.shape}"
-            )
-        if array.dtype != parameter.dtype:
-            raise TypeError(
-                f"{name}: {argument}[{i}] must have the dtype of parameters[{i}], "
-                f"{parameter.dtype}, got {array.dtype}"
-            )
+        if not (
+            isinstance(array, np.ndarray)
+            and array.shape == parameter.shape
+            and array.dtype == parameter.dtype
+        ):
+            _refuse(name, f"{argument}[{i}]", array, f"parameters[{i}]", parameter)
         if changed:
             _check_writable(name, f"{argument}[{i}]", array)
     return arrays
+
+
+def _refuse(name: str, argument: str, array: Any, other: str, parameter: np.ndarray) -> None:
+    """Say what is wrong with an array that is not like its parameter."""
+    check.float_array(name, argument, array, ())
+    check.shape_of(name, argument, array, parameter.shape, f"that of {other}")
+    check.same_dtype(name, **{other: parameter, argument: array})
