@@ -139,7 +139,17 @@ def test_resume_gives_the_same_model(pictures: str, monkeypatch: pytest.MonkeyPa
     [
         ["--optimizer", "sgd", "--schedule", "cosine", "--patience", "1", "--clip-grad-norm", "1"],
         ["--optimizer", "adam", "--schedule", "constant", "--average", "swa", "--l1", "1e-5"],
-        ["--optimizer", "rmsprop", "--no-augment", "--validation", "0", "--label-smoothing", "0"],
+        [
+            "--optimizer",
+            "rmsprop",
+            "--no-flip",
+            "--shift",
+            "0",
+            "--validation",
+            "0",
+            "--label-smoothing",
+            "0",
+        ],
         ["--model", "cifar_resnet", "--model-option", "depth=8", "--model-option", "width=2"],
         ["--size", "6x5", "--checkpoint", "kept", "--threads", "1"],
     ],

@@ -333,6 +333,18 @@ def test_workers_give_the_same_batches_as_none(workers: int) -> None:
     assert same(alone, batches_of(DataLoader(data, **options, workers=workers)))
 
 
+def test_every_batch_has_random_numbers_of_its_own() -> None:
+    drawn = []
+
+    def draw(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        drawn.append(generator.random())
+        return x
+
+    for seed in (0, 1):
+        batches_of(DataLoader((np.arange(4), np.arange(4)), seed=seed, transform=draw))
+    assert len(set(drawn)) == len(drawn) == 2 * 2 * 4
+
+
 def test_epochs_differ_and_can_be_gone_back_to() -> None:
     data = (np.arange(20), np.arange(20))
     loader = DataLoader(data, 20, shuffle=True)

@@ -44,7 +44,8 @@ _DEFAULTS: dict[str, Any] = {
     "epochs": 14,
     "batch_size": 64,
     "label_smoothing": 0.05,
-    "augment": True,
+    "shift": None,
+    "flip": None,
     "average": "none",
     "clip_grad_norm": None,
     "l1": 0.0,
@@ -56,6 +57,7 @@ _DEFAULTS: dict[str, Any] = {
 _LR = {"sgd": 0.1, "adam": 3e-3, "adamw": 6e-3, "rmsprop": 1e-3}
 _WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 2e-2, "rmsprop": 0.0}
 _SMALL_SIDE = 64  # pictures below this get the small stem of a residual network
+_SIDES_PER_SHIFT = 28  # a picture is moved by up to its side divided by this
 _EVALUATION_BATCH = 250
 
 _EPILOG = """examples:
@@ -109,8 +111,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         what,
-        "--augment",
-        "move training pictures by up to two cells and mirror them (default: yes)",
+        "--shift",
+        "move each training picture by up to so many cells, at random (default: a 28th of the "
+        "side)",
+        type=at_least(0),
+        metavar="CELLS",
+    )
+    add(
+        what,
+        "--flip",
+        "mirror every other training picture, at random (default: yes, unless the classes are "
+        "numbers)",
         action=argparse.BooleanOptionalAction,
     )
 
@@ -372,8 +383,15 @@ def _loaders(
         raise ValueError(f"{settings['data']} has too few pictures: {len(data.train)} to train on")
     normalize = t.Normalize.of(train.x)
     steps: list[t.Transform] = []
-    if settings["augment"]:
-        steps = [t.RandomShift(2), t.RandomHorizontalFlip()]
+    shift, flip = settings["shift"], settings["flip"]
+    if shift is None:
+        shift = max(min(train.x.shape[2:]) // _SIDES_PER_SHIFT, 1)
+    if flip is None:
+        flip = not all(name.isdigit() for name in data.classes)
+    if shift:
+        steps.append(t.RandomShift(shift))
+    if flip:
+        steps.append(t.RandomHorizontalFlip())
     workers = settings["workers"]
     loader = DataLoader(
         train,
