@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,35 +51,36 @@ class _Windows:
         pads = check.pads(function, "padding", padding, rank)
         dilation = check.pair(function, "dilation", dilation, 1, rank)
         ceil_mode = check.boolean(function, "ceil_mode", ceil_mode)
-        windows = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
-        for cells, window, step in zip(size, windows, stride, strict=True):
-            if cells + 3 * window + step >= 2**62:
+        windows = [dilation[a] * (kernel[a] - 1) + 1 for a in range(rank)]
+        for a in range(rank):
+            if size[a] + 3 * windows[a] + stride[a] >= 2**62:
                 raise ValueError(
                     f"{function}: kernel_size is too large, got {kernel} with dilation {dilation}"
                 )
         if isinstance(pads, str):
             sides: list[int] = []
-            for n, k, s, d in zip(size, kernel, stride, dilation, strict=True):
-                sides += _cpu.same_padding(n, k, s, d)
+            for a in range(rank):
+                sides += _cpu.same_padding(size[a], kernel[a], stride[a], dilation[a])
             pads = tuple(sides)
-        for axis, window in enumerate(windows):
-            if max(pads[2 * axis : 2 * axis + 2]) >= window:
+        outputs = []
+        for a in range(rank):
+            before, after = pads[2 * a], pads[2 * a + 1]
+            if before >= windows[a] or after >= windows[a]:
                 raise ValueError(
                     f"{function}: padding must be smaller than the window, "
                     f"{' by '.join(map(str, windows))} cells, got {padding!r}"
                 )
-        self.output_size = tuple(
-            _cpu.pool_output_size(
-                size[a], *pads[2 * a : 2 * a + 2], kernel[a], stride[a], dilation[a], ceil_mode
+            n = _cpu.pool_output_size(
+                size[a], before, after, kernel[a], stride[a], dilation[a], ceil_mode
             )
-            for a in range(rank)
-        )
-        if min(self.output_size) < 1:
-            raise ValueError(
-                f"{function}: the output would be empty: windows of "
-                f"{' by '.join(map(str, windows))} cells do not fit an input of {tuple(size)} "
-                f"with padding {padding!r}"
-            )
+            if n < 1:
+                raise ValueError(
+                    f"{function}: the output would be empty: windows of "
+                    f"{' by '.join(map(str, windows))} cells do not fit an input of {tuple(size)} "
+                    f"with padding {padding!r}"
+                )
+            outputs.append(n)
+        self.output_size = tuple(outputs)
         if rank == 1:
             kernel, stride, dilation = (1, *kernel), (1, *stride), (1, *dilation)
             pads = (0, 0, *pads)
@@ -86,7 +88,7 @@ class _Windows:
 
 
 def _check_images(function: str, x: Any, rank: int) -> None:
-    """Images (or sequences) that have channels' cells: a plane must not be empty."""
+    """Images or sequences whose planes are not empty."""
     check.float_array(function, "x", x, rank + 2)
     _check_plane(function, "x", x.shape)
 
@@ -111,7 +113,7 @@ def _max_pool(function: str, x: Any, window: Sequence[Any], return_indices: Any,
     windows = _Windows(function, x.shape[2:], *window)
     return_indices = check.boolean(function, "return_indices", return_indices)
     check.check_count(function, "the shape of the output", (*x.shape[:2], *windows.output_size))
-    wide = int(np.prod(x.shape[2:])) >= _WIDE_PLANE
+    wide = math.prod(x.shape[2:]) >= _WIDE_PLANE
     return _cpu.max_pool(x, windows.code, wide, return_indices)
 
 
