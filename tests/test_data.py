@@ -162,11 +162,26 @@ def test_read_picture(tmp_path: Path) -> None:
     Image.new("RGB", (3, 2), (255, 0, 0)).save(path)
     assert read_picture(path).shape == (3, 2, 3) and read_picture(path)[0].min() == 255
     assert read_picture(path, channels=1, size=(4, 5)).shape == (1, 4, 5)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:45])
+    with pytest.raises(ValueError, match="a.png is damaged"):
+        read_picture(path)
     path.write_text("no picture")
     with pytest.raises(ValueError, match="no picture that Pillow can read"):
         read_picture(path)
     with pytest.raises(ValueError, match="channels must be 1, 3 or None, got 2"):
         read_picture(path, channels=2)
+
+
+def test_pictures_of_16_bits_and_turned_ones(tmp_path: Path) -> None:
+    deep = np.array([[0, 257, 65535]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png").tolist() == [[[0, 1, 255]]]
+    picture = Image.new("RGB", (3, 2))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "turned.png", exif=exif)
+    assert read_picture(tmp_path / "turned.png").shape == (3, 3, 2)
 
 
 @pytest.mark.parametrize(
