@@ -7,7 +7,6 @@ import hashlib
 import struct
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -420,17 +419,17 @@ def test_errors_reach_the_reader(workers: int) -> None:
 
 def test_workers_are_not_far_ahead() -> None:
     made: list[int] = []
+    signs = threading.Semaphore(0)
 
     def note(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         made.append(int(x[0]))
+        signs.release()
         return x
 
     batches = iter(DataLoader((np.arange(50), np.arange(50)), transform=note, workers=2))
     next(batches)
-    for _ in range(100):  # whatever the workers are going to do, they do
-        if len(made) >= 4:
-            break
-        time.sleep(0.01)
+    for _ in range(4):  # all that they may do, they do
+        assert signs.acquire(timeout=60)
     assert len(made) == 4
     batches.close()
 
