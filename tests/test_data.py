@@ -7,7 +7,6 @@ import hashlib
 import struct
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -162,11 +161,26 @@ def test_read_picture(tmp_path: Path) -> None:
     Image.new("RGB", (3, 2), (255, 0, 0)).save(path)
     assert read_picture(path).shape == (3, 2, 3) and read_picture(path)[0].min() == 255
     assert read_picture(path, channels=1, size=(4, 5)).shape == (1, 4, 5)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:45])
+    with pytest.raises(ValueError, match="a.png is damaged"):
+        read_picture(path)
     path.write_text("no picture")
     with pytest.raises(ValueError, match="no picture that Pillow can read"):
         read_picture(path)
     with pytest.raises(ValueError, match="channels must be 1, 3 or None, got 2"):
         read_picture(path, channels=2)
+
+
+def test_pictures_of_16_bits_and_turned_ones(tmp_path: Path) -> None:
+    deep = np.array([[0, 257, 65535]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png").tolist() == [[[0, 1, 255]]]
+    picture = Image.new("RGB", (3, 2))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "turned.png", exif=exif)
+    assert read_picture(tmp_path / "turned.png").shape == (3, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -405,17 +419,17 @@ def test_errors_reach_the_reader(workers: int) -> None:
 
 def test_workers_are_not_far_ahead() -> None:
     made: list[int] = []
+    signs = threading.Semaphore(0)
 
     def note(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         made.append(int(x[0]))
+        signs.release()
         return x
 
     batches = iter(DataLoader((np.arange(50), np.arange(50)), transform=note, workers=2))
     next(batches)
-    for _ in range(100):  # whatever the workers are going to do, they do
-        if len(made) >= 4:
-            break
-        time.sleep(0.01)
+    for _ in range(4):  # all that they may do, they do
+        assert signs.acquire(timeout=60)
     assert len(made) == 4
     batches.close()
 

@@ -55,6 +55,7 @@ def test_states_of_all_kinds(tmp_path: Path) -> None:
     assert found["scalar"].shape == () and found["scalar"] == 3
     for name in state:
         assert np.array_equal(found[name], np.asarray(state[name])), name
+        assert found[name].flags.writeable
 
 
 def test_the_same_model_gives_the_same_file(tmp_path: Path) -> None:

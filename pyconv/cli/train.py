@@ -268,7 +268,8 @@ def run(arguments: argparse.Namespace) -> None:
             train, validation, settings["epochs"], checkpoint=checkpoint, resume=arguments.resume
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"; go on with --resume {checkpoint}") from None
+        way = f"; go on with --resume {checkpoint}" if os.path.exists(checkpoint) else ""
+        raise KeyboardInterrupt(way) from None
     result = trainer.result
     metrics, confusion = _test(result, test, len(data.classes), arguments.device)
     seconds = time.perf_counter() - begin

@@ -11,7 +11,8 @@ from pyconv.data.dataset import Dataset, Split
 from pyconv.kernels import _checks as check
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_GREY = ("1", "L", "LA", "I", "I;16")  # Pillow's names
+_DEEP = ("I", "I;16", "I;16B", "I;16L")  # Pillow's names of grey pictures of 16 bits
+_GREY = ("1", "L", "LA", *_DEEP)
 _TEST_SHARE = 5  # one picture in so many is for the test where the folder doesn't say
 
 
@@ -36,7 +37,7 @@ def read_picture(path: Any, channels: int | None = None, size: Any = None) -> np
     FileNotFoundError
         There is no such file.
     ValueError
-        It is no picture.
+        It is no picture, or damaged.
 
     Examples
     --------
@@ -44,7 +45,7 @@ def read_picture(path: Any, channels: int | None = None, size: Any = None) -> np
     >>> read_picture("shoe.png", channels=1, size=28).shape  # doctest: +SKIP
     (1, 28, 28)
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     from pyconv.io.files import path_of
 
@@ -54,11 +55,18 @@ def read_picture(path: Any, channels: int | None = None, size: Any = None) -> np
     try:
         with Image.open(name) as file:
             grey = channels == 1 or (channels is None and file.mode in _GREY)
-            picture = file.convert("L" if grey else "RGB")
+            picture: Image.Image = ImageOps.exif_transpose(file)  # as cameras want it turned
+            if picture.mode in _DEEP:  # which convert would cut off at 255
+                picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+            picture = picture.convert("L" if grey else "RGB")
     except UnidentifiedImageError:
         raise ValueError(f"read_picture: {name} is no picture that Pillow can read") from None
     except Image.DecompressionBombError as error:
         raise ValueError(f"read_picture: {name}: {error}") from None
+    except OSError as error:
+        if error.errno is not None:  # of the file system
+            raise
+        raise ValueError(f"read_picture: {name} is damaged: {error}") from None
     if size is not None:
         height, width = check.pair("read_picture", "size", size, 1)
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)

@@ -122,7 +122,8 @@ def load_state(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         metadata = json.loads((header.get("__metadata__") or {}).get(_KEY, "{}"))
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"load: {name} is no readable safetensors file: {error}") from None
-    return state, metadata
+    # Those that lie in the file's bytes can't be written to.
+    return {k: a if a.flags.writeable else a.copy() for k, a in state.items()}, metadata
 
 
 def load(path: Any) -> Any:
