@@ -257,8 +257,8 @@ def main() -> int:
         "# pyconv against PyTorch and NumPy, one thread",
         "",
         f"{info['processor']}, {info['isa']}, {info['compiler']}; PyTorch {torch.__version__}, "
-        f"NumPy {np.__version__}. Written by `bench/floor.py`. Ratios of medians, float32: above 1, "
-        "pyconv is faster than the better of PyTorch's two layouts.",
+        f"NumPy {np.__version__}. Written by `bench/floor.py`. Ratios of medians, float32: above "
+        "1, pyconv is faster than the better of PyTorch's two layouts.",
         "",
     ]
     tables: list[Table] = []

@@ -46,8 +46,8 @@ def linear(x: Any, weight: Any, bias: Any = None, *, activation: Any = None) -> 
         raise ValueError("linear: x must have at least one axis, got a 0-D array")
     if x.ndim != 2:
         rows = x.reshape(-1, x.shape[-1]) if x.shape[-1] else x.reshape(0, 0)
-        y = linear(rows, weight, bias, activation=activation)
-        return y.reshape(*x.shape[:-1], y.shape[1])
+        flat = linear(rows, weight, bias, activation=activation)
+        return flat.reshape(*x.shape[:-1], flat.shape[1])
     fused, alone = split(activation, x, weight, bias)
     y = kernels.linear(x.data, weight.data, array_of(bias), activation=fused)
 

@@ -1,22 +1,167 @@
-"""The compiled kernels: plain arrays in, plain arrays out, no gradients."""
+"""The compiled kernels: plain arrays in, plain arrays out, no gradients.
 
-import importlib as _importlib
+One file a family, named as in every other layer. `pyconv.reference` holds the same functions in
+plain NumPy.
+"""
 
-from pyconv import reference as _reference
+from pyconv.kernels.activation import (
+    gelu,
+    gelu_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    relu6,
+    relu6_backward,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    softmax,
+    softmax_backward,
+    tanh,
+    tanh_backward,
+)
+from pyconv.kernels.convolution import (
+    Explanation,
+    PackedWeight,
+    algorithms,
+    conv1d,
+    conv1d_backward_bias,
+    conv1d_backward_input,
+    conv1d_backward_weight,
+    conv2d,
+    conv2d_backward_bias,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv_transpose1d,
+    conv_transpose1d_backward_input,
+    conv_transpose1d_backward_weight,
+    conv_transpose2d,
+    conv_transpose2d_backward_input,
+    conv_transpose2d_backward_weight,
+    depthwise_separable_conv2d,
+    depthwise_separable_conv2d_backward,
+    explain,
+    pack_weight,
+)
+from pyconv.kernels.dense import (
+    gemm,
+    linear,
+    linear_backward,
+)
+from pyconv.kernels.dropout import (
+    dropout,
+    dropout_backward,
+)
+from pyconv.kernels.loss import (
+    cross_entropy,
+    cross_entropy_backward,
+)
+from pyconv.kernels.normalization import (
+    batch_norm_backward,
+    batch_norm_inference,
+    batch_norm_training,
+    instance_norm,
+    instance_norm_backward,
+)
+from pyconv.kernels.optimizer import (
+    adam_step,
+    grad_norm,
+    sgd_step,
+)
+from pyconv.kernels.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool1d_backward,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    avg_pool1d,
+    avg_pool1d_backward,
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool1d,
+    max_pool1d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
+from pyconv.kernels.resample import (
+    pad2d,
+    pad2d_backward,
+    upsample2d,
+    upsample2d_backward,
+)
 
-__all__: list[str] = []
-for _family in (
-    "activation", "convolution", "dense", "dropout", "loss", "normalization", "optimizer",
-    "pooling", "resample",
-):  # fmt: skip
-    try:
-        _module = _importlib.import_module(f"pyconv.kernels.{_family}")
-    except ModuleNotFoundError:  # until every family is compiled
-        continue
-    __all__ += _module.__all__
-    for _name in _module.__all__:
-        globals()[_name] = getattr(_module, _name)
-
-
-def __getattr__(name: str):
-    return getattr(_reference, name)
+__all__ = [
+    "Explanation",
+    "PackedWeight",
+    "adam_step",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool1d_backward",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "algorithms",
+    "avg_pool1d",
+    "avg_pool1d_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "batch_norm_backward",
+    "batch_norm_inference",
+    "batch_norm_training",
+    "conv1d",
+    "conv1d_backward_bias",
+    "conv1d_backward_input",
+    "conv1d_backward_weight",
+    "conv2d",
+    "conv2d_backward_bias",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv_transpose1d",
+    "conv_transpose1d_backward_input",
+    "conv_transpose1d_backward_weight",
+    "conv_transpose2d",
+    "conv_transpose2d_backward_input",
+    "conv_transpose2d_backward_weight",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "depthwise_separable_conv2d",
+    "depthwise_separable_conv2d_backward",
+    "dropout",
+    "dropout_backward",
+    "explain",
+    "gelu",
+    "gelu_backward",
+    "gemm",
+    "grad_norm",
+    "instance_norm",
+    "instance_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "linear",
+    "linear_backward",
+    "log_softmax",
+    "log_softmax_backward",
+    "max_pool1d",
+    "max_pool1d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "pack_weight",
+    "pad2d",
+    "pad2d_backward",
+    "relu",
+    "relu6",
+    "relu6_backward",
+    "relu_backward",
+    "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softmax",
+    "softmax_backward",
+    "tanh",
+    "tanh_backward",
+    "upsample2d",
+    "upsample2d_backward",
+]
