@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/pyconv train --plot fashion_history.png
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/pytest
 
 install: $(VENV)/.installed
 

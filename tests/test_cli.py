@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from programs import run_python
 
 import pyconv
 from pyconv import io, models
@@ -214,28 +214,19 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_as_a_program() -> None:
-    root = Path(pyconv.__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
     for argv, code in ((["info", "--json"], 0), (["paint"], 2), (["evaluate", "nowhere"], 1)):
-        done = subprocess.run(
-            [sys.executable, "-m", "pyconv", *argv],
-            env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = run_python("-m", "pyconv", *argv)
         assert done.returncode == code
         assert done.stderr.count("\n") == (code > 0)
 
 
 def test_it_starts_without_the_layers() -> None:
-    root = Path(pyconv.__file__).parents[1]
     script = (
         "import sys; from pyconv.cli import main; main(['train', '--help'])\n"
         "loaded = {'pyconv.nn', 'pyconv.models', 'tqdm', 'PIL', 'safetensors', 'matplotlib'}\n"
         "sys.exit(', '.join(loaded & set(sys.modules)) or 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_python("-c", script)
     assert done.returncode == 0, done.stderr
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
+from programs import run_python
 from tolerances import assert_same_bits, random_signs
 
 import pyconv
@@ -16,14 +16,7 @@ from pyconv import kernels
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_python("-W", "error", "-c", code, **environment)
 
 
 @pytest.fixture

@@ -60,14 +60,11 @@ PYCONV_INLINE Vec<double> exp(Vec<double> x) {
     return by_lanes(x, [](double a) { return std::exp(a); });
 }
 
-// e^(x + tail) for x <= 0 and a small tail. What would be below 2^-126 is 0: there pow2i(-127) is.
-PYCONV_INLINE Vec<float> exp_of_negative(Vec<float> x, Vec<float> tail) {
+// e^x for x <= 0. What would be below 2^-126 is 0: there pow2i(-127) is.
+PYCONV_INLINE Vec<float> exp_of_negative(Vec<float> x) {
     using V = Vec<float>;
     const Reduced a = reduce_exponent(max(V::broadcast(-104.0f), x), -127.0f);
-    return (expm1_reduced(a.r + tail) + V::broadcast(1.0f)) * pow2i(a.k);
-}
-PYCONV_INLINE Vec<float> exp_of_negative(Vec<float> x) {
-    return exp_of_negative(x, Vec<float>::zero());
+    return (expm1_reduced(a.r) + V::broadcast(1.0f)) * pow2i(a.k);
 }
 PYCONV_INLINE Vec<double> exp_of_negative(Vec<double> x) { return exp(x); }
 
@@ -112,15 +109,33 @@ struct NormalDistribution {
     Vec<T> distribution, exponential;
 };
 
-// For a >= 0 P(-a) = exp(-a^2 / 2) q(a), q a polynomial in (a - 3) / (a + 3). So that the exponent
-// is exact, the square is that of a's upper half and a rest: a^2 = h^2 + (a - h)(a + h).
+// exp(-a^2 / 2) for 0 <= a <= 13.2, where k is at least -126. So that the exponent is exact, the
+// square comes in two parts: rounded and a rest, or that of a's upper half h and (a - h)(a + h).
+PYCONV_INLINE Vec<float> exp_of_minus_half_square(Vec<float> a) {
+    using V = Vec<float>;
+    const V half = V::broadcast(0.5f);
+    V square, minus_rest;
+    if constexpr (kFusedMultiplyAdd) {
+        square = a * a;
+        minus_rest = fnma(a, a, square);
+    } else {
+        const V split = a * V::broadcast(4097.0f);
+        const V h = split - (split - a);
+        square = h * h;
+        minus_rest = (h - a) * (h + a);
+    }
+    const V k = round_even(square * V::broadcast(-0.72134752f));
+    V r = fma(k, V::broadcast(-0.693359375f), V::zero() - half * square);
+    r = fma(half, minus_rest, fma(k, V::broadcast(2.12194440e-4f), r));
+    return (expm1_reduced(r) + V::broadcast(1.0f)) * pow2i(k);
+}
+
+// For a >= 0 P(-a) = exp(-a^2 / 2) q(a), q a polynomial in (a - 3) / (a + 3). From 13.2 on the
+// product is below 2^-126.
 PYCONV_INLINE NormalDistribution<float> normal_distribution(Vec<float> x) {
     using V = Vec<float>;
-    const V a = min(V::broadcast(14.5f), abs(x));
-    const V split = a * V::broadcast(4097.0f);
-    const V h = split - (split - a);
-    const V minus_half = V::broadcast(-0.5f);
-    const V e = exp_of_negative(minus_half * h * h, minus_half * (a - h) * (a + h));
+    const V a = min(V::broadcast(13.2f), abs(x));
+    const V e = exp_of_minus_half_square(a);
     const V t = (a - V::broadcast(3.0f)) / (a + V::broadcast(3.0f));
     V q = V::broadcast(5.415098390e-5f);
     q = fma(q, t, V::broadcast(1.160375920e-4f));
@@ -133,7 +148,8 @@ PYCONV_INLINE NormalDistribution<float> normal_distribution(Vec<float> x) {
     q = fma(q, t, V::broadcast(-2.064026179e-1f));
     q = fma(q, t, V::broadcast(1.215139477e-1f));
     q = q * e;
-    return {select(less(x, V::zero()), q, V::broadcast(1.0f) - q), e};
+    return {select(less(x, V::zero()), q, V::broadcast(1.0f) - q),
+            select(less(abs(x), V::broadcast(13.2f)) | is_nan(x), e, V::zero())};
 }
 PYCONV_INLINE NormalDistribution<double> normal_distribution(Vec<double> x) {
     constexpr double kRootHalf = 0.70710678118654752440;

@@ -34,6 +34,13 @@
 
 namespace pyconv::PYCONV_ISA {
 
+// Whether fma and fnma round once.
+#if defined(PYCONV_ISA_avx512) || defined(PYCONV_ISA_avx2)
+inline constexpr bool kFusedMultiplyAdd = true;
+#else
+inline constexpr bool kFusedMultiplyAdd = false;
+#endif
+
 // For prefetches: into all levels, or past L1.
 PYCONV_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
 PYCONV_INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
