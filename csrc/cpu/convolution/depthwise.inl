@@ -210,6 +210,13 @@ PYCONV_INLINE void depthwise_gradient_rows(const DepthwiseGradient<T>& p) {
             for (std::int64_t x = p.begin; x < p.end; ++x) {
                 const V dy = load_lanes(dy_row + x * p.dy_pixel, lanes);
                 const std::int64_t left = (x * kStride - p.pad_left) * p.in_pixel;
+                // The next vector of channels, which comes next, is too far from this one's
+                // neighbours for the hardware to guess.
+                prefetch_l2(dy_row + x * p.dy_pixel + V::kLanes);
+#pragma GCC unroll 2
+                for (int i = 0; i < kStride; ++i) {
+                    prefetch_l2(in[kHeight - 1] + left + (kSize - 1 - i) * p.in_pixel + V::kLanes);
+                }
 #pragma GCC unroll 5
                 for (int r = 0; r < kHeight; ++r) {
                     const T* window = in[r] + left;
