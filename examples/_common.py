@@ -9,12 +9,13 @@ from typing import Any
 BLUE, ORANGE, GREEN, RED, GREY = "#2563a8", "#e0781e", "#3a8f4d", "#c2344d", "#8a8f98"
 
 
-def parser(text: str | None) -> argparse.ArgumentParser:
-    """A parser with --plot; its help is an example's docstring."""
+def parser(text: str | None, plot: bool = True) -> argparse.ArgumentParser:
+    """A parser, with --plot if there is something to draw; its help is an example's docstring."""
     found = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    found.add_argument("--plot", metavar="FILE", help="draw the results too (needs matplotlib)")
+    if plot:
+        found.add_argument("--plot", metavar="FILE", help="draw the results too (needs matplotlib)")
     return found
 
 

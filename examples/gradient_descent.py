@@ -1,9 +1,9 @@
 """Gradient descent on one problem: full-batch, mini-batch and online, with and without momentum.
 
 A straight line is fitted to points by least squares, so that everything can be checked against
-theory: with the loss L(w) = |Xw - y|^2 / 2n, its Hessian H = X^T X / n and the eigenvalues of H from
-l to L, plain full-batch descent with the rate mu multiplies the error along an eigenvector by
-1 - mu lambda. It converges where mu < 2 / L, fastest with mu = 2 / (l + L).
+theory: the loss |Xw - y|^2 / 2n has the Hessian H = X^T X / n, whose eigenvalues lie between l and
+L. Plain full-batch descent with the rate mu multiplies the error along the eigenvector of the
+eigenvalue lambda by 1 - mu lambda. It converges where mu < 2 / L, fastest with mu = 2 / (l + L).
 
 Descent ends when the norm of the gradient over all points is below a tolerance.
 """
@@ -19,7 +19,11 @@ import pyconv
 from pyconv import functional, nn, optim
 from pyconv.data import DataLoader
 
-METHODS = {"plain": {}, "momentum": {"momentum": 0.9}, "Nesterov": {"momentum": 0.9, "nesterov": True}}  # fmt: skip
+METHODS = {
+    "plain": {},
+    "momentum": {"momentum": 0.9},
+    "Nesterov": {"momentum": 0.9, "nesterov": True},
+}
 BATCHES = {"full-batch": None, "mini-batch of 8": 8, "online": 1}
 
 
@@ -121,10 +125,11 @@ def compare_rates(problem: Problem, **settings: float) -> list[tuple[str, float,
         "just above 2 / L": 1.01 * limit,
         "divergent": 1.1 * limit,
     }
-    return [
-        (name, lr, max(abs(1 - lr * low), abs(1 - lr * high)), descend(problem, None, lr, **settings))
-        for name, lr in rates.items()
-    ]  # fmt: skip
+    found = []
+    for name, lr in rates.items():
+        factor = max(abs(1 - lr * low), abs(1 - lr * high))
+        found.append((name, lr, factor, descend(problem, None, lr, **settings)))
+    return found
 
 
 def measured_factor(problem: Problem, descent: Descent) -> float:

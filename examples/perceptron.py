@@ -185,7 +185,7 @@ def main() -> None:
     print(
         f"\n  The rule on XOR: epoch {epochs} ends with the weights "
         f"{tuple(attempt.cycle[0].tolist())} with which epoch {epochs - round_trip + 1} began,\n"
-        f"  so that it repeats itself for ever: {mistakes} mistakes in every {round_trip * 4} samples."
+        f"  so that it repeats itself for ever: {mistakes} mistakes in {4 * round_trip} samples."
     )
 
     print("\n3. XOR, wired: NAND(NAND(a, h), NAND(b, h)) with h = NAND(a, b)")
