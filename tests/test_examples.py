@@ -1,0 +1,285 @@
+"""The examples: that they run, and that what they say is so."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("[!_]*.py"))
+
+imread = pytest.importorskip("matplotlib.image").imread
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The example whose name the test begins with."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    name = next(n for n in NAMES if request.node.name.startswith(f"test_{n}"))
+    return importlib.import_module(name)
+
+
+@pytest.fixture
+def shown(
+    example: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Callable[..., str]:
+    """Runs the example with some options and returns what it prints; looks at its plot, too."""
+
+    def run(options: str, plot: bool = True) -> str:
+        path = tmp_path / "plot.png"
+        more = ["--plot", str(path)] if plot else []
+        monkeypatch.setattr(sys, "argv", ["example.py", *options.split(), *more])
+        example.main()
+        if plot:
+            picture = imread(path)
+            assert picture.shape[0] > 300 and picture.std() > 0.02
+        return capsys.readouterr().out
+
+    return run
+
+
+# -- perceptron -----------------------------------------------------------------------------------
+
+
+def test_perceptron_learns_nand(example: ModuleType) -> None:
+    training = example.perceptron_rule(example.NAND)
+    weights, mistakes = training.epochs[-1]
+    assert training.learned and mistakes == 0 and training.cycle == []
+    assert example.perceptron(weights, example.INPUTS).tolist() == [1, 1, 1, 0]
+
+
+def test_perceptron_threshold_is_at_zero(example: ModuleType) -> None:
+    sums = np.array([[-1e-300, 0], [0, 0], [1e-300, 0]])
+    assert example.perceptron(np.array([1, 1, 0]), sums).tolist() == [0, 1, 1]
+
+
+def test_perceptron_rule_fails_where_the_constraints_contradict(example: ModuleType) -> None:
+    """Of the 16 functions of two bits, two can't be learned: XOR and its opposite."""
+    impossible = []
+    for bits in itertools.product((0, 1), repeat=4):
+        targets = np.array(bits)
+        training = example.perceptron_rule(targets)
+        rows, strict = example.constraints(targets)
+        if training.learned:
+            weights = training.epochs[-1][0]
+            assert (example.perceptron(weights, example.INPUTS) == targets).all()
+            assert np.where(strict, rows @ weights > 0, rows @ weights >= 0).all()
+        assert training.learned != example.is_contradiction(rows, strict)
+        if not training.learned:
+            impossible.append(bits)
+    assert impossible == [(0, 1, 1, 0), (1, 0, 0, 1)]
+
+
+def test_perceptron_rule_goes_in_a_circle_on_xor(example: ModuleType) -> None:
+    circle = example.perceptron_rule(example.XOR).cycle
+    assert len(circle) > 1 and (circle[0] == circle[-1]).all()
+    # Once more round: the same weights, step by step.
+    weights = circle[0]
+    for step, expected in enumerate(circle[1:]):
+        x, target = example.INPUTS[step % 4], example.XOR[step % 4]
+        weights = weights + (target - example.perceptron(weights, x)) * np.array([*x, 1])
+        assert (weights == expected).all()
+
+
+def test_perceptron_xor_wired_and_learned(example: ModuleType) -> None:
+    nand = example.perceptron_rule(example.NAND).epochs[-1][0]
+    assert example.xor_of_nands(nand, example.INPUTS).tolist() == [0, 1, 1, 0]
+    model, losses = example.learn_xor(200)
+    assert example.probability(model, example.INPUTS).round().tolist() == [0, 1, 1, 0]
+    assert losses[-1] < 0.1 < losses[0]
+
+
+def test_perceptron_prints_and_draws(shown: Callable[..., str]) -> None:
+    text = shown("--steps 200")
+    assert "learned: w1 = -2, w2 = -1, b = 2" in text
+    assert "contradict each other" in text and "can be met" not in text
+    assert "ends with the weights (-1, 0, 0) with which epoch 3 began" in text
+    for row in ("0 0    0      0", "0 1    1      1", "1 0    1      1", "1 1    0      0"):
+        assert row in text
+
+
+# -- gradient descent -----------------------------------------------------------------------------
+
+
+def test_gradient_descent_rates_follow_theory(example: ModuleType) -> None:
+    problem = example.make_problem()
+    found = {name: rest for name, *rest in example.compare_rates(problem, tolerance=1e-5)}
+    ends = {name: descent.end for name, (_, _, descent) in found.items()}
+    assert ends == {
+        "too small": "too slow",
+        "best": "converged",
+        "just below 2 / L": "converged",
+        "just above 2 / L": "diverged",
+        "divergent": "diverged",
+    }
+    for _, factor, descent in found.values():
+        # In the end only the eigenvector of the slowest (or fastest growing) error is left.
+        assert example.measured_factor(problem, descent) == pytest.approx(factor, abs=1e-3)
+    assert found["best"][2].steps < found["just below 2 / L"][2].steps
+
+
+def test_gradient_descent_methods_meet_in_one_place(example: ModuleType) -> None:
+    problem, tolerance = example.make_problem(), 1e-4
+    found = example.compare_methods(problem, tolerance=tolerance)
+    assert len(found) == 9
+    for descent in found.values():
+        assert descent.end == "converged" and descent.gradient_norm <= tolerance
+        # |w - solution| <= |gradient| / l
+        distance = np.linalg.norm(descent.path[-1] - problem.solution)
+        assert distance <= tolerance / problem.eigenvalues[0] * 1.001
+    for batch in example.BATCHES:
+        plain, momentum, nesterov = (found[batch, method] for method in example.METHODS)
+        assert nesterov.epochs <= momentum.epochs < plain.epochs
+    for method in example.METHODS:
+        full, mini, online = (found[batch, method] for batch in example.BATCHES)
+        assert online.epochs < mini.epochs < full.epochs
+        assert full.steps == full.epochs and online.steps == 64 * online.epochs
+
+
+def test_gradient_descent_stops_at_the_tolerance(example: ModuleType) -> None:
+    problem = example.make_problem()
+    descent = example.descend(problem, None, 0.5, tolerance=1e-3)
+    assert problem.gradient_norm(descent.path[-1]) <= 1e-3 < problem.gradient_norm(descent.path[-2])
+
+
+def test_gradient_descent_steps_are_the_formulas(example: ModuleType) -> None:
+    problem, lr, momentum = example.make_problem(noise=0.3), 0.1, 0.9
+    for nesterov in (False, True):
+        w, v = np.array([-1.0, 2.0]), np.zeros(2)
+        for _ in range(20):
+            gradient = problem.x.T @ (problem.x @ w - problem.y) / len(problem.x)
+            v = momentum * v + gradient
+            w = w - lr * (gradient + momentum * v if nesterov else v)
+        found = example.descend(
+            problem, None, lr, epochs=20, tolerance=0.0, momentum=momentum, nesterov=nesterov
+        )
+        np.testing.assert_allclose(found.path[-1], w, rtol=1e-12)
+
+
+def test_gradient_descent_prints_and_draws(shown: Callable[..., str]) -> None:
+    text = shown("--tolerance 1e-2 --epochs 200")
+    assert text.count("converged") > 8 and text.count("diverged") == 1 and "too slow" in text
+    assert "2 / L = 0.6952" in text
+
+
+# -- vanishing gradient ---------------------------------------------------------------------------
+
+
+def test_vanishing_gradient_of_sigmoid_not_of_relu(example: ModuleType) -> None:
+    for depth in (10, 20):
+        sigmoid = example.gradient_norms("sigmoid", depth, seeds=2)
+        relu = example.gradient_norms("ReLU", depth, seeds=2)
+        assert len(sigmoid) == len(relu) == depth
+        assert (np.diff(np.log(sigmoid)) > 0).all()  # smaller layer by layer on the way back
+        assert 0.2 < example.factor_per_layer(sigmoid) < 0.25
+        assert 0.8 < example.factor_per_layer(relu) < 1.25
+        assert sigmoid[0] / sigmoid[-1] < 0.25 ** (depth - 1)
+        assert relu.max() / relu.min() < 10
+
+
+def test_vanishing_gradient_prints_and_draws(shown: Callable[..., str]) -> None:
+    text = shown("--width 32 --seeds 1")
+    rows = re.findall(r"^(sigmoid|ReLU) +(\d+) ", text, re.M)
+    assert [int(depth) for _, depth in rows] == 2 * [2, 5, 10, 15, 20]
+
+
+# -- backpropagation by hand ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("widths", [(4, 8, 6, 3), (1, 2), (5, 1, 4), (3, 17, 16, 15, 9, 2)])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_backpropagation_equals_the_tape(
+    example: ModuleType, widths: tuple[int, ...], batch: int
+) -> None:
+    layers, x, classes = example.make_problem(widths, batch, seed=1)
+    by_hand = example.backward(layers, x, classes)
+    by_tape = example.gradients_of_tape(layers, x, classes)
+    by_differences = example.gradients_by_differences(layers, x, classes)
+    for hand, tape, rough in zip(by_hand, by_tape, by_differences, strict=True):
+        for a, b, c in zip(hand, tape, rough, strict=True):
+            assert a.dtype == b.dtype == np.float64
+            # Two ways of rounding sums of at most 17 products, through at most five layers.
+            bound = 5 * 17 * np.finfo(np.float64).eps
+            np.testing.assert_allclose(a, b, rtol=bound, atol=bound * np.abs(a).max())
+            np.testing.assert_allclose(a, c, atol=1e-9)
+
+
+def test_backpropagation_prints(shown: Callable[..., str]) -> None:
+    text = shown("--widths 3 5 2 --batch 4", plot=False)
+    assert re.findall(r"^dLoss/d(\w_\d) +(\S+)", text, re.M) == [
+        ("W_1", "5×3"),
+        ("b_1", "5"),
+        ("W_2", "2×5"),
+        ("b_2", "2"),
+    ]
+
+
+# -- the convolution as a matrix ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "size, kernel, stride, padding",
+    [(4, 3, 1, 0), (6, 3, 2, 1), (7, 3, 2, 0), (8, 3, 3, 1), (5, 1, 1, 0), (6, 4, 1, 2)],
+)
+def test_convolution_matrix_equals_the_convolution(
+    example: ModuleType, size: int, kernel: int, stride: int, padding: int
+) -> None:
+    found = example.differences(size, kernel, stride, padding, seed=1)
+    assert len(found) == 4
+    # Sums of at most 64 products of normal numbers.
+    assert max(found.values()) < 64 * 10 * np.finfo(np.float64).eps
+
+
+def test_convolution_matrix_in_letters(example: ModuleType) -> None:
+    lines = example.in_letters(example.positions(3, 2, 1, 0), 2).splitlines()
+    assert [line.split() for line in lines] == [
+        "w00 w01 . w10 w11 . . . .".split(),
+        ". w00 w01 . w10 w11 . . .".split(),
+        ". . . w00 w01 . w10 w11 .".split(),
+        ". . . . w00 w01 . w10 w11".split(),
+    ]
+
+
+def test_convolution_matrix_prints_and_draws(shown: Callable[..., str]) -> None:
+    text = shown("")
+    assert "9 weights at 36 positions; 44% are zeros" in text
+
+
+# -- all ------------------------------------------------------------------------------------------
+
+
+def test_first_script() -> None:
+    found = subprocess.run(
+        [sys.executable, EXAMPLES / "first_script.py"], capture_output=True, text=True, check=True
+    )
+    assert eval(found.stdout)["accuracy"] > 0.8
+    assert "epoch 3/3: 100%" in found.stderr  # the progress bar
+    code = (EXAMPLES / "first_script.py").read_text(encoding="utf-8").split('"""')[2]
+    assert sum(bool(line) for line in code.splitlines()) == 10
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "first_script"])
+def test_help_says_what_the_example_is(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module = importlib.import_module(name)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    out = capsys.readouterr().out
+    assert end.value.code == 0 and module.__doc__ is not None
+    assert module.__doc__.splitlines()[0] in out
+    assert "--plot" in out or name == "backpropagation"
