@@ -431,10 +431,7 @@ def _cuda_mover(number: int) -> Any:
     try:
         import cupy
     except ImportError as error:
-        raise ImportError(
-            'to: "cuda" needs CuPy; install it with: pip install "pyconv[cuda13]" '
-            '(or "pyconv[cuda12]" for CUDA 12)'
-        ) from error
+        raise ImportError('to: "cuda" needs CuPy, and this build has no CUDA backend') from error
 
     def move(array: Any) -> Any:
         with cupy.cuda.Device(number):

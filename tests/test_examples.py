@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from programs import run_python
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[!_]*.py"))
@@ -62,7 +62,7 @@ def test_perceptron_learns_nand(example: ModuleType) -> None:
 
 def test_perceptron_threshold_is_at_zero(example: ModuleType) -> None:
     sums = np.array([[-1e-300, 0], [0, 0], [1e-300, 0]])
-    assert example.perceptron(np.array([1, 1, 0]), sums).tolist() == [0, 1, 1]
+    assert example.perceptron(np.array([1, 1, 0]), sums).tolist() == [0, 0, 1]
 
 
 def test_perceptron_rule_fails_where_the_constraints_contradict(example: ModuleType) -> None:
@@ -103,9 +103,9 @@ def test_perceptron_xor_wired_and_learned(example: ModuleType) -> None:
 
 def test_perceptron_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("--steps 200")
-    assert "learned: w1 = -2, w2 = -1, b = 2" in text
+    assert "learned: w1 = -2, w2 = -1, b = 3" in text
     assert "contradict each other" in text and "can be met" not in text
-    assert "ends with the weights (-1, 0, 0) with which epoch 3 began" in text
+    assert "ends with the weights (-1, 0, 1) with which epoch 3 began" in text
     for row in ("0 0    0      0", "0 1    1      1", "1 0    1      1", "1 1    0      0"):
         assert row in text
 
@@ -261,9 +261,8 @@ def test_convolution_matrix_prints_and_draws(shown: Callable[..., str]) -> None:
 
 
 def test_first_script() -> None:
-    found = subprocess.run(
-        [sys.executable, EXAMPLES / "first_script.py"], capture_output=True, text=True, check=True
-    )
+    found = run_python(str(EXAMPLES / "first_script.py"))
+    assert found.returncode == 0, found.stderr
     assert eval(found.stdout)["accuracy"] > 0.8
     assert "epoch 3/3: 100%" in found.stderr  # the progress bar
     code = (EXAMPLES / "first_script.py").read_text(encoding="utf-8").split('"""')[2]
