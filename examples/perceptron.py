@@ -1,7 +1,7 @@
 """What one perceptron can learn, and what it can't.
 
-A perceptron is one neuron with a strict threshold at 0: its output is 1 where w1 x1 + w2 x2 + b > 0,
-and 0 elsewhere. This script
+A perceptron is one neuron with a strict threshold at 0: its output is 1 where
+w1 x1 + w2 x2 + b > 0, and 0 elsewhere. This script
 
   1. teaches it NAND by the perceptron rule,
   2. proves that no weights make it XOR, and shows the rule going round in circles,
