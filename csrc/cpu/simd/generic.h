@@ -201,7 +201,10 @@ PYCONV_INLINE Vec<T> round_even(Vec<T> a) {
 PYCONV_INLINE Vec<float> pow2i(Vec<float> a) {
     PYCONV_EACH {
         for (int j = 0; j < 4; ++j) {
-            const std::int32_t bits = (static_cast<std::int32_t>(a.v[i][j]) + 127) * (1 << 23);
+            // A NaN has no integer; what it gives here is multiplied by it.
+            const float k = a.v[i][j] == a.v[i][j] ? a.v[i][j] : 0.0f;
+            const std::uint32_t bits =
+                (static_cast<std::uint32_t>(static_cast<std::int32_t>(k)) + 127u) << 23;
             float value;
             std::memcpy(&value, &bits, 4);
             a.v[i][j] = value;
