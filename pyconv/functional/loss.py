@@ -8,8 +8,9 @@ import numpy as np
 
 from pyconv import kernels
 from pyconv.autograd import Tensor, array_module, is_grad_enabled, linear_map, record, where
-from pyconv.functional._common import as_array, as_tensor
+from pyconv.functional._common import as_array, as_float
 from pyconv.functional.activation import log_softmax, sigmoid, softmax
+from pyconv.kernels import _checks as check
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -57,14 +58,14 @@ def cross_entropy(
     1.3863
     """
     name = "cross_entropy"
-    x, target = as_tensor(name, "x", x), as_array(name, "target", target)
+    x, target = as_float(name, "x", x), as_array(name, "target", target)
     _check_reduction(name, reduction)
-    smoothing = float(label_smoothing)
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"{name}: label_smoothing must be from 0 to 1, got {label_smoothing}")
+    smoothing = check.number(name, "label_smoothing", label_smoothing, 0.0, 1.0)
     if target.dtype.kind == "f":
         return _probability_target(name, x, target, weight, reduction, smoothing)
     picked = _check_classes(name, x, target, ignore_index)
+    if weight is not None:
+        _per_class(name, x, weight)  # the message is to name this function
     plain = weight is None and reduction == "mean" and smoothing == 0
     if plain and x.ndim == 2 and x.shape[0] and bool((target == picked).all()):
         return _mean_cross_entropy(x, picked)
@@ -74,8 +75,7 @@ def cross_entropy(
         return loss
     factors, weights = _factors(name, x, target, picked, weight, ignore_index)
     spread = -log_p if factors is None else -log_p * Tensor(factors)
-    counted = Tensor((target != ignore_index).astype(x.dtype))
-    smooth = spread.sum(_class_axis(x)) * counted
+    smooth = where(target != ignore_index, spread.sum(_class_axis(x)), 0.0)
     if reduction == "sum":
         smooth = smooth.sum()
     elif reduction == "mean":
@@ -107,12 +107,16 @@ def _probability_target(
             f"{name}: target of probabilities must have the shape of x, {x.shape}, "
             f"got {target.shape}"
         )
+    if target.dtype != x.dtype:
+        raise TypeError(
+            f"{name}: target of probabilities must be {x.dtype} like x, got {target.dtype}"
+        )
     axis = _class_axis(x)
     classes = x.shape[axis]
     target = target * (1 - smoothing) + smoothing / classes
     if weight is not None:
         target = target * _per_class(name, x, weight)
-    loss = -(log_softmax(x, axis) * Tensor(target.astype(x.dtype))).sum(axis)
+    loss = -(log_softmax(x, axis) * Tensor(target)).sum(axis)
     return _reduce(loss, reduction)
 
 
@@ -146,7 +150,7 @@ def nll_loss(
     Tensor(2.)
     """
     name = "nll_loss"
-    x, target = as_tensor(name, "x", x), as_array(name, "target", target)
+    x, target = as_float(name, "x", x), as_array(name, "target", target)
     _check_reduction(name, reduction)
     picked = _check_classes(name, x, target, ignore_index)
     _, weights = _factors(name, x, target, picked, weight, ignore_index)
@@ -180,9 +184,10 @@ def _check_classes(name: str, x: Tensor, target: Any, ignore_index: int) -> Any:
     """The class numbers, with a 0 where they are to be ignored."""
     if x.ndim == 0:
         raise ValueError(f"{name}: x must have an axis of classes, got a 0-D array")
+    ignore_index = check.integer(name, "ignore_index", ignore_index)
     expected = (*x.shape[: _class_axis(x)], *x.shape[_class_axis(x) + 1 :])
     if target.dtype.kind not in "iu":
-        raise TypeError(f"{name}: target must be of int, or probabilities, got {target.dtype}")
+        raise TypeError(f"{name}: target must be class numbers (of int), got {target.dtype}")
     if target.shape != expected:
         raise ValueError(
             f"{name}: target must have shape {expected}, that of x without the classes, "
@@ -238,7 +243,7 @@ def _reduce(losses: Tensor, reduction: str) -> Tensor:
 
 
 def _same_shapes(name: str, x: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
-    x, target = as_tensor(name, "x", x), as_tensor(name, "target", target)
+    x, target = as_float(name, "x", x), as_float(name, "target", target)
     _check_reduction(name, reduction)
     if x.shape != target.shape:
         raise ValueError(f"{name}: target must have the shape of x, {x.shape}, got {target.shape}")
@@ -371,7 +376,7 @@ def binary_cross_entropy_with_logits(
     name = "binary_cross_entropy_with_logits"
     x, target = _same_shapes(name, x, target, reduction)
     xp, t, factors = array_module(x.data), target.data, _weights(name, x, weight)
-    positive = t * _weights(name, x, pos_weight)
+    positive = t * _weights(name, x, pos_weight, "pos_weight")
     # -p log s(x) - (1 - t) log s(-x), where -log s(-x) = max(x, 0) + log(1 + exp(-|x|)).
     rest = 1 - t
     tail = xp.log1p(xp.exp(-xp.abs(x.data)))
@@ -386,16 +391,16 @@ def binary_cross_entropy_with_logits(
     return _reduce(record(name, losses, (x,), backward, fresh=True), reduction)
 
 
-def _weights(name: str, x: Tensor, weight: Any) -> Any:
+def _weights(name: str, x: Tensor, weight: Any, argument: str = "weight") -> Any:
     if weight is None:
         return array_module(x.data).ones((1,) * x.ndim, x.dtype)
-    array = as_array(name, "weight", weight)
+    array = as_array(name, argument, weight)
     if array.dtype != x.dtype:
-        raise TypeError(f"{name}: weight must be {x.dtype} like x, got {array.dtype}")
+        raise TypeError(f"{name}: {argument} must be {x.dtype} like x, got {array.dtype}")
     try:
         fits = np.broadcast_shapes(array.shape, x.shape) == x.shape
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"{name}: weight of shape {array.shape} does not fit x's {x.shape}")
+        raise ValueError(f"{name}: {argument} of shape {array.shape} does not fit x's {x.shape}")
     return array
