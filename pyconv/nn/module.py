@@ -297,6 +297,8 @@ class Module:
             raise TypeError(
                 f"load_state_dict: state_dict must be a mapping, got {type(state_dict).__name__}"
             )
+        if not isinstance(strict, bool):
+            raise TypeError(f"load_state_dict: strict must be a bool, got {type(strict).__name__}")
         state = self._state()
         missing = [name for name in state if name not in state_dict]
         unexpected = [name for name in state_dict if name not in state]
@@ -402,8 +404,10 @@ class Module:
             f"({name}): " + repr(child).replace("\n", "\n  ")
             for name, child in self.named_children()
         ]
-        head = f"{type(self).__name__}({self.extra_repr()}"
-        return head + "".join(f"\n  {line}" for line in lines) + ("\n)" if lines else ")")
+        name, extra = type(self).__name__, self.extra_repr()
+        if not lines:
+            return f"{name}({extra})"
+        return f"{name}(" + "".join(f"\n  {line}" for line in [extra, *lines] if line) + "\n)"
 
 
 def clear_gradients(parameters: Any, set_to_none: bool) -> None:
@@ -422,5 +426,10 @@ def _state_array(name: str, value: Any) -> Any:
     if hasattr(value, "get") and hasattr(value, "__cuda_array_interface__"):
         value = value.get()
     if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
-        return np.asarray(value)
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufV" or array.dtype.names:
+            raise TypeError(
+                f"load_state_dict: {name} must be an array of numbers, got {array.dtype}"
+            )
+        return array
     raise TypeError(f"load_state_dict: {name} must be an array, got {type(value).__name__}")
