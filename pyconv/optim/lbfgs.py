@@ -10,7 +10,7 @@ import numpy as np
 
 from pyconv.autograd import array_module, enable_grad
 from pyconv.kernels import _checks as check
-from pyconv.optim.optimizer import Group, Optimizer
+from pyconv.optim.optimizer import Group, Optimizer, check_state
 
 
 class Point(NamedTuple):
@@ -90,6 +90,8 @@ class LBFGS(Optimizer):
 
     def _check(self, group: Group) -> None:
         super()._check(group)
+        for name in ("tolerance_grad", "tolerance_change"):
+            check.number(self._name, name, group[name], 0.0)
         for name in ("max_iter", "max_eval", "history_size"):
             check.integer(self._name, name, group[name], 1)
         if group["line_search_fn"] not in (None, "strong_wolfe"):
@@ -210,6 +212,7 @@ class LBFGS(Optimizer):
 
     def load_state_dict(self, state_dict: Any) -> None:
         """See `Optimizer.load_state_dict`."""
+        check_state(state_dict)
         flat = {
             number: {k: _Opaque(v) for k, v in values.items()}
             for number, values in state_dict["state"].items()
