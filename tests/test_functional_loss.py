@@ -118,10 +118,11 @@ def test_cross_entropy_with_probabilities(shape, reduction):
                 y.data, reduced(losses, reduction), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
             )
         check_gradients(
-            lambda x, weight=weight, smoothing=smoothing: F.cross_entropy(
-                x, t[:1], weight, reduction=reduction, label_smoothing=smoothing
+            lambda x, t, weight=weight, smoothing=smoothing: F.cross_entropy(
+                x, t, weight, reduction=reduction, label_smoothing=smoothing
             ),
             x[:1],
+            t[:1],
         )
 
 
@@ -210,17 +211,18 @@ def test_binary_cross_entropy(reduction):
         np.testing.assert_allclose(y.data, expected)
         logits = F.binary_cross_entropy_with_logits(x, Tensor(t), weight, reduction)
         np.testing.assert_allclose(logits.data, expected)
-        check_gradients(lambda p, w=weight: F.binary_cross_entropy(p, t, w, reduction), p)
+        check_gradients(lambda p, t, w=weight: F.binary_cross_entropy(p, t, w, reduction), p, t)
         for pos in (None, values(4, low=0.2, high=3.0, seed=4)):
             positive = 1.0 if pos is None else pos
             losses = -factors * (positive * t * np.log(p) + (1 - t) * np.log(1 - p))
             y = F.binary_cross_entropy_with_logits(x, t, weight, reduction, pos)
             np.testing.assert_allclose(y.data, reduced(losses, reduction))
             check_gradients(
-                lambda x, w=weight, pos=pos: F.binary_cross_entropy_with_logits(
+                lambda x, t, w=weight, pos=pos: F.binary_cross_entropy_with_logits(
                     x, t, w, reduction, pos
                 ),
                 x,
+                t,
             )
     single = F.binary_cross_entropy_with_logits(
         x.astype(np.float32), t.astype(np.float32), None, reduction
