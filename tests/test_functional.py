@@ -472,6 +472,15 @@ def test_instance_norm(shape):
     same(y, reference.batch_norm_inference(x, g, b, mean, var))
 
 
+def test_statistics_that_move_before_the_gradient_is_computed():
+    x, mean, var = values(4, 3), np.zeros(3), np.ones(3)
+    t = Tensor(x, requires_grad=True)
+    y = F.batch_norm(t, mean, var)
+    F.batch_norm(x * 5, mean, var, training=True)
+    y.sum().backward()
+    np.testing.assert_allclose(t.grad.data, 1 / np.sqrt(1 + 1e-5))
+
+
 # -- resampling -----------------------------------------------------------------------------------
 
 
@@ -574,7 +583,9 @@ def test_dropout():
     pyconv.manual_seed(3)
     same(F.dropout(x, 0.25), y.data)  # the same seed, the same mask
     assert (F.dropout(x, 0.25).data != y.data).any()
-    assert not F.dropout(x, 1.0).data.any()
+    nothing = F.dropout(t, 1.0)
+    assert not nothing.data.any()
+    assert not grad(nothing.sum(), t)[0].data.any()
     for result in (F.dropout(t, 0.0), F.dropout(t, 0.5, False)):
         assert result is t
 

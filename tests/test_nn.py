@@ -549,6 +549,8 @@ def test_attributes():
     assert net.state_dict()["scale"].shape == (3,)
     net.scale = None
     assert "scale" not in net.state_dict()
+    with pytest.raises(TypeError, match="layer is a module; assign a Module or None, not int"):
+        net.layer = 3
     net.layer = None
     assert list(net.parameters()) == []
     del net.layer
@@ -556,6 +558,12 @@ def test_attributes():
         net.layer  # noqa: B018
     with pytest.raises(ValueError, match="'number' already"):
         net.register_buffer("number", np.ones(1))
+    for register, value in (
+        (net.register_buffer, np.ones(1)),
+        (net.register_module, nn.ReLU()),
+    ):
+        with pytest.raises(ValueError, match="Net has an attribute 'scale' already"):
+            register("scale", value)
     with pytest.raises(ValueError, match="without dots"):
         net.register_module("a.b", nn.ReLU())
     with pytest.raises(TypeError, match="must be a Parameter"):

@@ -756,6 +756,9 @@ def test_bad_states():
             optimizer.load_state_dict(state)
         with pytest.raises(TypeError, match='^load_state_dict: expected a dict with "state"'):
             optim.LBFGS([leaf(1.0)]).load_state_dict(state)
+    for state in ({"state": 3, "param_groups": []}, {"state": {}, "param_groups": [{}]}):
+        with pytest.raises(TypeError, match='^load_state_dict: "state" must be a dict'):
+            optimizer.load_state_dict(state)
     other = optim.Adam([leaf(1.0, 2.0)])
     set_gradients(other.param_groups[0]["params"], 0)
     other.step()

@@ -16,6 +16,7 @@ from pyconv.functional._common import (
     as_float,
     check_channels,
     optional_tensor,
+    records,
 )
 from pyconv.functional.activation import activate, gradient_through, split
 from pyconv.kernels import _checks as check
@@ -113,6 +114,8 @@ def _batch_norm(
     how = dict(eps=eps, activation=fused, residual=array_of(residual))
     if not training:
         mean, var = running_mean, running_var
+        if records(x, gamma, beta):  # they may move before the gradient is computed
+            mean, var = mean.copy(), var.copy()
         y = kernels.batch_norm_inference(x.data, gamma.data, beta.data, mean, var, **how)
     else:
         momentum = check.number(name, "momentum", momentum)

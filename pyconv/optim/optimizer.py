@@ -176,6 +176,10 @@ def check_state(state_dict: Any) -> None:
     """It has the two entries of an optimizer's state."""
     if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
         raise TypeError('load_state_dict: expected a dict with "state" and "param_groups"')
+    if not isinstance(state_dict["state"], Mapping) or not all(
+        isinstance(group, Mapping) and "params" in group for group in state_dict["param_groups"]
+    ):
+        raise TypeError('load_state_dict: "state" must be a dict, each group a dict with "params"')
 
 
 def arrays(params: list[Tensor]) -> list[Any]:
