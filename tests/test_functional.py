@@ -6,6 +6,7 @@ The losses have a module of their own.
 from __future__ import annotations
 
 import inspect
+import itertools
 
 import numpy as np
 import pytest
@@ -631,6 +632,90 @@ def test_nothing_is_recorded_without_need():
         assert operation(t).requires_grad
         with no_grad():
             assert not operation(t).requires_grad
+
+
+SEVERAL_ARGUMENTS = {
+    "conv2d": (
+        lambda x, w, b, r: F.conv2d(x, w, b, padding=1, activation="tanh", residual=r),
+        [(2, 3, 4, 4), (4, 3, 3, 3), (4,), (2, 4, 4, 4)],
+    ),
+    "conv1d": (F.conv1d, [(2, 3, 6), (4, 3, 3), (4,)]),
+    "conv_transpose2d": (F.conv_transpose2d, [(2, 3, 3, 3), (3, 4, 2, 2), (4,)]),
+    "depthwise_separable_conv2d": (
+        F.depthwise_separable_conv2d,
+        [(2, 3, 4, 4), (3, 1, 3, 3), (4, 3, 1, 1), (4,)],
+    ),
+    "linear": (lambda x, w, b: F.linear(x, w, b, activation="sigmoid"), [(3, 4), (2, 4), (2,)]),
+    "batch_norm": (
+        lambda x, g, b, r: F.batch_norm(x, None, None, g, b, True, activation="relu", residual=r),
+        [(4, 3, 2, 2), (3,), (3,), (4, 3, 2, 2)],
+    ),
+    "batch_norm inference": (
+        lambda x, g, b: F.batch_norm(x, x.data[0] * 0, x.data[0] * 0 + 1, g, b),
+        [(4, 3), (3,), (3,)],
+    ),
+    "instance_norm": (
+        lambda x, g, b: F.instance_norm(x, weight=g, bias=b),
+        [(2, 3, 4, 2), (3,), (3,)],
+    ),
+    "mse_loss": (F.mse_loss, [(3, 4), (3, 4)]),
+    "l1_loss": (F.l1_loss, [(3, 4), (3, 4)]),
+    "binary_cross_entropy_with_logits": (
+        F.binary_cross_entropy_with_logits,
+        [(3, 4), (3, 4)],
+    ),
+    "cross_entropy": (F.cross_entropy, [(3, 4), (3, 4)]),
+    "cross_entropy of classes": (
+        lambda x: F.cross_entropy(x, np.array([1, 0, 3])),
+        [(3, 4)],
+    ),
+    "smoothed cross_entropy": (
+        lambda x: F.cross_entropy(x, np.array([1, 0, 3]), label_smoothing=0.1),
+        [(3, 4)],
+    ),
+    "gelu": (F.gelu, [(3, 4)]),
+    "silu": (F.silu, [(3, 4)]),
+    "log_softmax": (F.log_softmax, [(3, 4)]),
+    "interpolate": (lambda x: F.interpolate(x, 5, mode="bilinear"), [(1, 2, 3, 3)]),
+    "pad": (lambda x: F.pad(x, (1, 1), value=0.5), [(1, 2, 3)]),
+    "dropout": (lambda x: F.dropout(x * 1.0, 0.5), [(2, 30)]),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 2), [(1, 2, 4, 4)]),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, 2), [(1, 2, 4, 4)]),
+}
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("name", SEVERAL_ARGUMENTS)
+def test_any_subset_of_gradients_in_the_type_of_the_input(name, create_graph):
+    operation, shapes = SEVERAL_ARGUMENTS[name]
+    arrays = [values(*shape, seed=i) for i, shape in enumerate(shapes)]
+
+    def gradients(dtype, wanted):
+        pyconv.manual_seed(0)
+        inputs = [
+            Tensor(a.astype(dtype), requires_grad=w) for a, w in zip(arrays, wanted, strict=True)
+        ]
+        y = operation(*inputs)
+        assert y.dtype == dtype
+        learned = [t for t in inputs if t.requires_grad]
+        dy = values(*y.shape, seed=9).astype(dtype)
+        return dict(
+            zip(
+                [i for i, w in enumerate(wanted) if w],
+                grad(y, learned, dy, create_graph=create_graph),
+                strict=True,
+            )
+        )
+
+    whole = gradients(np.float64, [True] * len(arrays))
+    for wanted in itertools.product([True, False], repeat=len(arrays)):
+        if not any(wanted):
+            continue
+        for i, g in gradients(np.float64, wanted).items():
+            np.testing.assert_allclose(g.data, whole[i].data, rtol=1e-12, atol=1e-13)
+    for i, g in gradients(np.float32, [True] * len(arrays)).items():
+        assert g.dtype == np.float32
+        np.testing.assert_allclose(g.data, whole[i].data, rtol=1e-4, atol=1e-4)
 
 
 SIGNATURES = {
