@@ -12,7 +12,7 @@ import pytest
 
 from pyconv import nn, optim
 from pyconv.autograd import Tensor
-from pyconv.optim import lr_scheduler
+from pyconv.optim import lbfgs, lr_scheduler
 
 SHAPES = [(3, 4), (5,), (2, 3, 2, 2)]
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
@@ -322,6 +322,79 @@ def test_lbfgs_stops():
     optimizer = optim.LBFGS([q], max_iter=100, max_eval=3, line_search_fn="strong_wolfe")
     minimise(optimizer, lambda: rosenbrock(q), 1)
     assert optimizer.state[q]["func_evals"] < 40
+
+
+# A line from 0 on: the loss and its slope.
+LINES = {
+    "parabola": (lambda t: (t - 1) ** 2, lambda t: 2 * (t - 1)),
+    "far": (lambda t: (t / 300 - 1) ** 2, lambda t: (t / 300 - 1) / 150),
+    "near": (lambda t: (1e4 * t - 1) ** 2, lambda t: 2e4 * (1e4 * t - 1)),
+    "quartic": (lambda t: (t - 2) ** 4, lambda t: 4 * (t - 2) ** 3),
+    "valley": (lambda t: 1 - t * np.exp(-t), lambda t: (t - 1) * np.exp(-t)),
+    "waves": (
+        lambda t: 0.05 * t * t - t + np.sin(5 * t + 1) / 4,
+        lambda t: 0.1 * t - 1 + 1.25 * np.cos(5 * t + 1),
+    ),
+    "wall": (
+        lambda t: -t + (np.exp(8 * (t - 3)) if t < 20 else 1e60),
+        lambda t: -1 + 8 * (np.exp(8 * (t - 3)) if t < 20 else 1e60),
+    ),
+}
+
+
+@pytest.mark.parametrize("first", [1e-3, 0.3, 1.0, 5.0, 100.0])
+@pytest.mark.parametrize("name", LINES)
+def test_line_search_meets_the_wolfe_conditions(name, first):
+    loss, slope = LINES[name]
+    asked = []
+
+    def along(t):
+        asked.append(t)
+        return lbfgs.Point(t, float(loss(t)), None, float(slope(t)))
+
+    origin = along(0.0)
+    end = lbfgs.strong_wolfe(along, first, origin, 1.0)
+    assert end.t > 0
+    assert end.loss <= origin.loss + 1e-4 * end.t * origin.slope
+    assert abs(end.slope) <= 0.9 * abs(origin.slope)
+    assert len(asked) <= 27
+
+
+def test_line_search_gives_up():
+    def falling(t):
+        return lbfgs.Point(t, -t, None, -1.0)
+
+    end = lbfgs.strong_wolfe(falling, 1.0, falling(0.0), 1.0, max_steps=4)
+    assert end.t > 1  # the lowest it has seen
+
+    def rising(t):  # against the slope that it claims
+        return lbfgs.Point(t, t, None, -1.0)
+
+    assert lbfgs.strong_wolfe(rising, 1.0, rising(0.0), 1.0).t == 0
+
+    for far in (math.nan, math.inf):  # from 0.1 on there are no numbers
+
+        def lost(t, far=far):
+            inside = t < 0.1
+            return lbfgs.Point(
+                t, (t - 0.05) ** 2 if inside else far, None, 2 * (t - 0.05) if inside else far
+            )
+
+        assert abs(lbfgs.strong_wolfe(lost, 1.0, lost(0.0), 1.0).t - 0.05) < 0.045
+
+
+def test_minimum_of_a_cubic():
+    def point(t):
+        return lbfgs.Point(t, t**3 - 3 * t, None, 3 * t * t - 3)  # smallest at 1
+
+    for a, b in ((0.0, 3.0), (3.0, 0.0), (0.5, 1.25)):
+        assert lbfgs.cubic_minimum(point(a), point(b)) == pytest.approx(1.0)
+    assert lbfgs.cubic_minimum(point(1.5), point(3.0)) == 1.5  # the nearest within
+    assert lbfgs.cubic_minimum(point(2.0), point(3.0), (0.0, 5.0)) == pytest.approx(1.0)
+    assert lbfgs.cubic_minimum(point(2.0), point(2.0)) == 2.0
+    a = lbfgs.Point(0.0, 0.0, None, -1.0)
+    straight = lbfgs.Point(2.0, -2.0, None, -1.0)
+    assert lbfgs.cubic_minimum(a, straight) == 1.0  # none: the middle
 
 
 # -- schedules ------------------------------------------------------------------------------------
