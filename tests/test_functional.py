@@ -80,6 +80,24 @@ def test_activations(name):
         check_gradients(operation, distinct(2, 3, 2) * scale)
 
 
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "gelu"])
+def test_activations_of_any_rank(name):
+    x, f = distinct(2, 1, 3, 2, 2), getattr(F, name)
+    for shape in ((2, 1, 3, 2, 2), (1, 2, 3, 1, 2, 2), (0, 1, 2, 3, 4), ()):
+        a = x.reshape(shape) if np.prod(shape) == x.size else np.full(shape, 0.5)
+        same(f(a), getattr(reference, name)(a.reshape(-1)).reshape(shape))
+    check_gradients(f, x)
+
+
+@pytest.mark.parametrize("dim", range(-5, 5))
+def test_softmax_of_any_rank(dim):
+    x = values(2, 1, 3, 2, 2)
+    p = np.exp(x) / np.exp(x).sum(dim, keepdims=True)
+    same(F.softmax(x, dim), p)
+    same(F.log_softmax(x, dim), np.log(p))
+    check_gradients(lambda x: F.log_softmax(x, dim) ** 2, x)
+
+
 @pytest.mark.parametrize("name", ["gelu", "silu", "sigmoid", "tanh", "softmax"])
 def test_third_derivatives(name):
     x = Tensor(values(3), requires_grad=True)
@@ -584,6 +602,8 @@ def test_dropout():
     pyconv.manual_seed(3)
     same(F.dropout(x, 0.25), y.data)  # the same seed, the same mask
     assert (F.dropout(x, 0.25).data != y.data).any()
+    pyconv.manual_seed(3)
+    same(F.dropout(x.reshape(4, 3, 4, 2, 8), 0.25), y.data.reshape(4, 3, 4, 2, 8))
     nothing = F.dropout(t, 1.0)
     assert not nothing.data.any()
     assert not grad(nothing.sum(), t)[0].data.any()

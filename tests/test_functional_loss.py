@@ -48,7 +48,7 @@ def reduced(losses, reduction, total=None):
     return losses.sum() / (1 if reduction == "sum" else losses.size if total is None else total)
 
 
-SHAPES = [(5, 4), (2, 3, 4), (2, 3, 2, 2)]
+SHAPES = [(5, 4), (2, 3, 4), (2, 3, 2, 2), (1, 3, 2, 1, 2)]
 
 
 def classes(shape, ignore=None):

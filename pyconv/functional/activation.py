@@ -11,6 +11,8 @@ from pyconv.autograd import Tensor, array_module, is_grad_enabled, record, where
 from pyconv.functional._common import as_tensor, records
 from pyconv.kernels import _checks as check
 
+_MOST_AXES = 4  # that kernels take; arrays with more are reshaped
+
 Activation = Any  # None, a name, or ("leaky_relu", slope)
 
 
@@ -40,6 +42,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
 def _clipping(name: str, x: Tensor, *slope: float) -> Tensor:
     """The three made of straight pieces. Where the output tells the piece, the input is not kept:
     the layer that follows keeps the output anyway."""
+    if x.ndim > _MOST_AXES:
+        return _clipping(name, x.reshape(-1), *slope).reshape(*x.shape)
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> tuple[Tensor]:
         return (_clipped_gradient(name, dy, x_data if y is None else y.data, *slope),)
@@ -90,6 +94,8 @@ def gelu(x: Any) -> Tensor:
 def _smooth(name: str, x: Any, slope: Callable[[Tensor], Tensor]) -> Tensor:
     """A kernel and its derivative: another kernel, or, where that is recorded, a formula."""
     x = as_tensor(name, "x", x)
+    if x.ndim > _MOST_AXES:
+        return _smooth(name, x.reshape(-1), slope).reshape(*x.shape)
 
     def backward(dy: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor]:
         if is_grad_enabled():
@@ -141,6 +147,8 @@ def softmax(x: Any, dim: int = -1) -> Tensor:
     """
     x = as_tensor("softmax", "x", x)
     dim = _one_axis("softmax", x, dim)
+    if x.ndim > _MOST_AXES:
+        return softmax(_around(x, dim), 1).reshape(*x.shape)
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor) -> tuple[Tensor]:
         if is_grad_enabled():
@@ -155,6 +163,8 @@ def log_softmax(x: Any, dim: int = -1) -> Tensor:
     """x - log sum exp(x) along an axis."""
     x = as_tensor("log_softmax", "x", x)
     dim = _one_axis("log_softmax", x, dim)
+    if x.ndim > _MOST_AXES:
+        return log_softmax(_around(x, dim), 1).reshape(*x.shape)
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor) -> tuple[Tensor]:
         if is_grad_enabled():
@@ -170,6 +180,12 @@ def _one_axis(name: str, x: Tensor, dim: Any) -> int:
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{name}: dim {dim} is out of range for shape {x.shape}")
     return axis % x.ndim
+
+
+def _around(x: Tensor, axis: int) -> Tensor:
+    """All axes before, the axis, all after."""
+    before, after = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    return x.reshape(before, x.shape[axis], after)
 
 
 # -- fused ----------------------------------------------------------------------------------------
