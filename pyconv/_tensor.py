@@ -264,7 +264,8 @@ class Tensor:
     def __reduce_ex__(self, protocol: Any) -> Any:
         if self._node is not None:
             raise RuntimeError("only leaves can be pickled; use detach()")
-        return type(self), (self.data, self._requires_grad)
+        axes = _memory_order(self.data)  # pickle by itself would forget it
+        return _restored, (type(self), self.data.transpose(axes), axes, self._requires_grad)
 
     def __repr__(self) -> str:
         text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200)
@@ -405,6 +406,11 @@ class Tensor:
 
 def _copy(array: Any) -> Any:
     return array.copy(order="K")
+
+
+def _restored(kind: Any, array: Any, axes: tuple[int, ...], requires_grad: bool) -> Tensor:
+    """The Tensor whose pickled array has its axes in the order of its memory."""
+    return kind(array.transpose(sorted(range(array.ndim), key=axes.__getitem__)), requires_grad)
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pyconv.autograd import Tensor, is_grad_enabled
+from pyconv.kernels import _checks as check
 
 
 def as_tensor(function: str, argument: str, value: Any) -> Tensor:
@@ -16,6 +19,26 @@ def as_tensor(function: str, argument: str, value: Any) -> Tensor:
             f"{function}: {argument} must be a Tensor or an array, got {type(value).__name__}"
         )
     return Tensor(value)
+
+
+def as_float(
+    function: str, argument: str, value: Any, ndim: int | tuple[int, ...] | None = None
+) -> Tensor:
+    """`as_tensor`, of a type that has gradients (and of that rank)."""
+    t = as_tensor(function, argument, value)
+    if isinstance(t.data, np.ndarray):
+        check.float_array(function, argument, t.data, t.ndim if ndim is None else ndim)
+    return t
+
+
+def check_channels(function: str, argument: str, array: Any, x: Tensor) -> None:
+    """One entry for each channel of x, of its dtype; 16-bit images go with float32."""
+    if array is None:
+        return
+    check.shape_of(function, argument, array, (x.shape[1],), "the channels of x")
+    wanted = x.dtype if x.dtype.itemsize > 2 else np.dtype(np.float32)
+    if array.dtype != wanted:
+        raise TypeError(f"{function}: {argument} must be {wanted}, got {array.dtype}")
 
 
 def optional_tensor(function: str, argument: str, value: Any) -> Tensor | None:

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pyconv import kernels
-from pyconv.autograd import Tensor, is_grad_enabled, record, where
+from pyconv.autograd import Tensor, array_module, is_grad_enabled, record, where
 from pyconv.functional._common import as_tensor, records
+from pyconv.kernels import _checks as check
+
+_MOST_AXES = 4  # that kernels take; arrays with more are reshaped
 
 Activation = Any  # None, a name, or ("leaky_relu", slope)
 
@@ -39,6 +42,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
 def _clipping(name: str, x: Tensor, *slope: float) -> Tensor:
     """The three made of straight pieces. Where the output tells the piece, the input is not kept:
     the layer that follows keeps the output anyway."""
+    if x.ndim > _MOST_AXES:
+        return _clipping(name, x.reshape(-1), *slope).reshape(*x.shape)
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> tuple[Tensor]:
         return (_clipped_gradient(name, dy, x_data if y is None else y.data, *slope),)
@@ -89,6 +94,8 @@ def gelu(x: Any) -> Tensor:
 def _smooth(name: str, x: Any, slope: Callable[[Tensor], Tensor]) -> Tensor:
     """A kernel and its derivative: another kernel, or, where that is recorded, a formula."""
     x = as_tensor(name, "x", x)
+    if x.ndim > _MOST_AXES:
+        return _smooth(name, x.reshape(-1), slope).reshape(*x.shape)
 
     def backward(dy: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor]:
         if is_grad_enabled():
@@ -119,8 +126,8 @@ def _normal_density(x: Tensor) -> Tensor:
 
 
 def _normal_distribution(x: Tensor) -> Tensor:
-    one = Tensor((x.data * 0 + 1).astype(x.dtype))
-    slope = kernels.gelu_backward(one.data, x.data)
+    one = array_module(x.data).ones(x.shape, x.dtype)
+    slope = kernels.gelu_backward(one, x.data)
     y = slope - x.data * _normal_density(x.detach()).data
     return record(
         "normal_distribution", y, (x,), lambda dy, needs: (dy * _normal_density(x),), fresh=True
@@ -139,6 +146,9 @@ def softmax(x: Any, dim: int = -1) -> Tensor:
             [1. , 0. ]])
     """
     x = as_tensor("softmax", "x", x)
+    dim = _one_axis("softmax", x, dim)
+    if x.ndim > _MOST_AXES:
+        return softmax(_around(x, dim), 1).reshape(*x.shape)
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor) -> tuple[Tensor]:
         if is_grad_enabled():
@@ -152,6 +162,9 @@ def softmax(x: Any, dim: int = -1) -> Tensor:
 def log_softmax(x: Any, dim: int = -1) -> Tensor:
     """x - log sum exp(x) along an axis."""
     x = as_tensor("log_softmax", "x", x)
+    dim = _one_axis("log_softmax", x, dim)
+    if x.ndim > _MOST_AXES:
+        return log_softmax(_around(x, dim), 1).reshape(*x.shape)
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor) -> tuple[Tensor]:
         if is_grad_enabled():
@@ -160,6 +173,19 @@ def log_softmax(x: Any, dim: int = -1) -> Tensor:
 
     y = kernels.log_softmax(x.data, dim)
     return record("log_softmax", y, (x,), backward, keep_output=True, fresh=True)
+
+
+def _one_axis(name: str, x: Tensor, dim: Any) -> int:
+    axis = check.integer(name, "dim", dim)
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"{name}: dim {dim} is out of range for shape {x.shape}")
+    return axis % x.ndim
+
+
+def _around(x: Tensor, axis: int) -> Tensor:
+    """All axes before, the axis, all after."""
+    before, after = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    return x.reshape(before, x.shape[axis], after)
 
 
 # -- fused ----------------------------------------------------------------------------------------
@@ -184,15 +210,15 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
     return _BY_NAME[name](x, *slope)
 
 
-def split(activation: Activation, *inputs: Tensor | None) -> tuple[Activation, Activation]:
+def split(
+    function: str, activation: Activation, *inputs: Tensor | None
+) -> tuple[Activation, Activation]:
     """What the kernel applies, and what has to run on its own, since its derivative doesn't follow
     from the output that the fused operation keeps."""
+    _, slope = check.activation(function, activation)
     if activation is None or not records(*inputs):
         return activation, None
-    if isinstance(activation, tuple):
-        alone = len(activation) == 2 and isinstance(activation[1], float) and activation[1] <= 0
-    else:
-        alone = activation in _BY_NAME and activation not in _FROM_OUTPUT
+    alone = slope <= 0 if isinstance(activation, tuple) else activation not in _FROM_OUTPUT
     return (None, activation) if alone else (activation, None)
 
 

@@ -174,7 +174,7 @@ def _convolution(
     x, weight = as_tensor(name, "x", x), as_tensor(name, "weight", weight)
     bias = optional_tensor(name, "bias", bias)
     residual = optional_tensor(name, "residual", residual)
-    fused, alone = split(activation, x, weight, bias, residual)
+    fused, alone = split(name, activation, x, weight, bias, residual)
     more = {} if residual is None else {"residual": residual.data}
     y = getattr(kernels, name)(
         x.data, weight.data, array_of(bias), **geometry, activation=fused, **more
@@ -298,7 +298,7 @@ def depthwise_separable_conv2d(
     depthwise = as_tensor(name, "depthwise_weight", depthwise_weight)
     pointwise = as_tensor(name, "pointwise_weight", pointwise_weight)
     bias = optional_tensor(name, "bias", bias)
-    fused, alone = split(activation, x, depthwise, pointwise, bias)
+    fused, alone = split(name, activation, x, depthwise, pointwise, bias)
     geometry = dict(stride=stride, padding=padding, dilation=dilation)
     y = kernels.depthwise_separable_conv2d(
         x.data, depthwise.data, pointwise.data, array_of(bias), **geometry, activation=fused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,10 +46,10 @@ def linear(x: Any, weight: Any, bias: Any = None, *, activation: Any = None) -> 
     if x.ndim == 0:
         raise ValueError("linear: x must have at least one axis, got a 0-D array")
     if x.ndim != 2:
-        rows = x.reshape(-1, x.shape[-1]) if x.shape[-1] else x.reshape(0, 0)
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         flat = linear(rows, weight, bias, activation=activation)
         return flat.reshape(*x.shape[:-1], flat.shape[1])
-    fused, alone = split(activation, x, weight, bias)
+    fused, alone = split("linear", activation, x, weight, bias)
     y = kernels.linear(x.data, weight.data, array_of(bias), activation=fused)
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> Sequence[Any]:

@@ -46,6 +46,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     p = check.number("dropout", "p", p, 0.0, 1.0)
     if not check.boolean("dropout", "training", training) or p == 0:
         return x
+    if x.ndim > 4:  # more than the kernel takes; what is dropped goes by the flat index anyway
+        return dropout(x.reshape(-1), p).reshape(*x.shape)
     y, mask = kernels.dropout(x.data, p, random.next_seed())
 
     def drop(a: Any) -> Any:  # its own adjoint

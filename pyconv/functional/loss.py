@@ -1,15 +1,25 @@
-"""Losses. What they compare with (targets, weights) is not differentiated, unless said."""
+"""Losses. Targets of a floating-point type are differentiated too; class numbers, weights not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pyconv import kernels
-from pyconv.autograd import Tensor, array_module, is_grad_enabled, linear_map, record, where
-from pyconv.functional._common import as_array, as_tensor
+from pyconv.autograd import (
+    Tensor,
+    array_module,
+    is_grad_enabled,
+    linear_map,
+    maximum,
+    record,
+    where,
+)
+from pyconv.functional._common import as_array, as_float, as_tensor
 from pyconv.functional.activation import log_softmax, sigmoid, softmax
+from pyconv.kernels import _checks as check
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -29,7 +39,7 @@ def cross_entropy(
     x : Tensor or array, N×C or N×C×d1×...
         Logits.
     target : array or Tensor, N or N×d1×..., of int; or of x's shape and dtype
-        Class numbers, or the probabilities of all classes.
+        Class numbers, or the probabilities of all classes (which are differentiated).
     weight : array of C entries, optional
         A factor for each class. The mean is weighted by it (for class numbers).
     ignore_index : int
@@ -57,14 +67,15 @@ def cross_entropy(
     1.3863
     """
     name = "cross_entropy"
-    x, target = as_tensor(name, "x", x), as_array(name, "target", target)
+    x, given = as_float(name, "x", x), as_tensor(name, "target", target)
+    target = given.data
     _check_reduction(name, reduction)
-    smoothing = float(label_smoothing)
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"{name}: label_smoothing must be from 0 to 1, got {label_smoothing}")
+    smoothing = check.number(name, "label_smoothing", label_smoothing, 0.0, 1.0)
     if target.dtype.kind == "f":
-        return _probability_target(name, x, target, weight, reduction, smoothing)
+        return _probability_target(name, x, given, weight, reduction, smoothing)
     picked = _check_classes(name, x, target, ignore_index)
+    if weight is not None:
+        _per_class(name, x, weight)  # the message is to name this function
     plain = weight is None and reduction == "mean" and smoothing == 0
     if plain and x.ndim == 2 and x.shape[0] and bool((target == picked).all()):
         return _mean_cross_entropy(x, picked)
@@ -74,8 +85,7 @@ def cross_entropy(
         return loss
     factors, weights = _factors(name, x, target, picked, weight, ignore_index)
     spread = -log_p if factors is None else -log_p * Tensor(factors)
-    counted = Tensor((target != ignore_index).astype(x.dtype))
-    smooth = spread.sum(_class_axis(x)) * counted
+    smooth = where(target != ignore_index, spread.sum(_class_axis(x)), 0.0)
     if reduction == "sum":
         smooth = smooth.sum()
     elif reduction == "mean":
@@ -100,19 +110,24 @@ def _mean_cross_entropy(x: Tensor, target: Any) -> Tensor:
 
 
 def _probability_target(
-    name: str, x: Tensor, target: Any, weight: Any, reduction: str, smoothing: float
+    name: str, x: Tensor, target: Tensor, weight: Any, reduction: str, smoothing: float
 ) -> Tensor:
     if target.shape != x.shape:
         raise ValueError(
             f"{name}: target of probabilities must have the shape of x, {x.shape}, "
             f"got {target.shape}"
         )
+    if target.dtype != x.dtype:
+        raise TypeError(
+            f"{name}: target of probabilities must be {x.dtype} like x, got {target.dtype}"
+        )
     axis = _class_axis(x)
     classes = x.shape[axis]
-    target = target * (1 - smoothing) + smoothing / classes
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / classes
     if weight is not None:
-        target = target * _per_class(name, x, weight)
-    loss = -(log_softmax(x, axis) * Tensor(target.astype(x.dtype))).sum(axis)
+        target = target * Tensor(_per_class(name, x, weight))
+    loss = -(log_softmax(x, axis) * target).sum(axis)
     return _reduce(loss, reduction)
 
 
@@ -146,7 +161,7 @@ def nll_loss(
     Tensor(2.)
     """
     name = "nll_loss"
-    x, target = as_tensor(name, "x", x), as_array(name, "target", target)
+    x, target = as_float(name, "x", x), as_array(name, "target", target)
     _check_reduction(name, reduction)
     picked = _check_classes(name, x, target, ignore_index)
     _, weights = _factors(name, x, target, picked, weight, ignore_index)
@@ -180,9 +195,10 @@ def _check_classes(name: str, x: Tensor, target: Any, ignore_index: int) -> Any:
     """The class numbers, with a 0 where they are to be ignored."""
     if x.ndim == 0:
         raise ValueError(f"{name}: x must have an axis of classes, got a 0-D array")
+    ignore_index = check.integer(name, "ignore_index", ignore_index)
     expected = (*x.shape[: _class_axis(x)], *x.shape[_class_axis(x) + 1 :])
     if target.dtype.kind not in "iu":
-        raise TypeError(f"{name}: target must be of int, or probabilities, got {target.dtype}")
+        raise TypeError(f"{name}: target must be class numbers (of int), got {target.dtype}")
     if target.shape != expected:
         raise ValueError(
             f"{name}: target must have shape {expected}, that of x without the classes, "
@@ -238,7 +254,7 @@ def _reduce(losses: Tensor, reduction: str) -> Tensor:
 
 
 def _same_shapes(name: str, x: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
-    x, target = as_tensor(name, "x", x), as_tensor(name, "target", target)
+    x, target = as_float(name, "x", x), as_float(name, "target", target)
     _check_reduction(name, reduction)
     if x.shape != target.shape:
         raise ValueError(f"{name}: target must have the shape of x, {x.shape}, got {target.shape}")
@@ -300,7 +316,7 @@ def binary_cross_entropy(
     Parameters
     ----------
     x, target : Tensor or array
-        Of one shape and dtype, from 0 to 1.
+        Of one shape and dtype, from 0 to 1; both are differentiated.
     weight : array, optional
         Factors, to be broadcast along x.
     reduction : {"mean", "sum", "none"}
@@ -331,10 +347,13 @@ def binary_cross_entropy(
         log_q = xp.maximum(xp.log(1 - x.data), -100)
     losses = -factors * (t * log_p + (1 - t) * log_q)
 
-    def backward(dy: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor]:
-        return (dy * Tensor(factors) * (x - Tensor(t)) / (x * (1.0 - x)).clamp(min=1e-12),)
+    def backward(dy: Tensor, needs: tuple[bool, ...]) -> Sequence[Any]:
+        dy = dy * Tensor(factors)
+        slope = (x - target) / (x * (1.0 - x)).clamp(min=1e-12) if needs[0] else None
+        odds = (1.0 - x).log().clamp(min=-100) - x.log().clamp(min=-100) if needs[1] else None
+        return tuple(None if s is None else dy * s for s in (slope, odds))
 
-    return _reduce(record(name, losses, (x,), backward, fresh=True), reduction)
+    return _reduce(record(name, losses, (x, target), backward, fresh=True), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -345,7 +364,7 @@ def binary_cross_entropy_with_logits(
     Parameters
     ----------
     x, target : Tensor or array
-        Of one shape and dtype.
+        Of one shape and dtype; both are differentiated.
     weight : array, optional
         Factors, to be broadcast along x.
     reduction : {"mean", "sum", "none"}
@@ -371,7 +390,8 @@ def binary_cross_entropy_with_logits(
     name = "binary_cross_entropy_with_logits"
     x, target = _same_shapes(name, x, target, reduction)
     xp, t, factors = array_module(x.data), target.data, _weights(name, x, weight)
-    positive = t * _weights(name, x, pos_weight)
+    gains = _weights(name, x, pos_weight, "pos_weight")
+    positive = t * gains
     # -p log s(x) - (1 - t) log s(-x), where -log s(-x) = max(x, 0) + log(1 + exp(-|x|)).
     rest = 1 - t
     tail = xp.log1p(xp.exp(-xp.abs(x.data)))
@@ -379,23 +399,29 @@ def binary_cross_entropy_with_logits(
         positive * (xp.maximum(-x.data, 0) + tail) + rest * (xp.maximum(x.data, 0) + tail)
     )
 
-    def backward(dy: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor]:
-        slope = Tensor(rest * factors) * sigmoid(x) - Tensor(positive * factors) * sigmoid(-x)
-        return (dy * slope,)
+    def backward(dy: Tensor, needs: tuple[bool, ...]) -> Sequence[Any]:
+        dy, gain = dy * Tensor(factors), Tensor(gains)
+        dx = dtarget = None
+        if needs[0]:
+            dx = dy * ((1.0 - target) * sigmoid(x) - target * gain * sigmoid(-x))
+        if needs[1]:
+            tail = (1.0 + (-abs(x)).exp()).log()
+            dtarget = dy * (gain * (maximum(-x, 0.0) + tail) - (maximum(x, 0.0) + tail))
+        return dx, dtarget
 
-    return _reduce(record(name, losses, (x,), backward, fresh=True), reduction)
+    return _reduce(record(name, losses, (x, target), backward, fresh=True), reduction)
 
 
-def _weights(name: str, x: Tensor, weight: Any) -> Any:
+def _weights(name: str, x: Tensor, weight: Any, argument: str = "weight") -> Any:
     if weight is None:
         return array_module(x.data).ones((1,) * x.ndim, x.dtype)
-    array = as_array(name, "weight", weight)
+    array = as_array(name, argument, weight)
     if array.dtype != x.dtype:
-        raise TypeError(f"{name}: weight must be {x.dtype} like x, got {array.dtype}")
+        raise TypeError(f"{name}: {argument} must be {x.dtype} like x, got {array.dtype}")
     try:
         fits = np.broadcast_shapes(array.shape, x.shape) == x.shape
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"{name}: weight of shape {array.shape} does not fit x's {x.shape}")
+        raise ValueError(f"{name}: {argument} of shape {array.shape} does not fit x's {x.shape}")
     return array

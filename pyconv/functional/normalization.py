@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pyconv import kernels
 from pyconv.autograd import Tensor, array_module, is_grad_enabled, record
-from pyconv.functional._common import array_of, as_array, as_tensor, optional_tensor
+from pyconv.functional._common import (
+    array_of,
+    as_array,
+    as_float,
+    check_channels,
+    optional_tensor,
+    records,
+)
 from pyconv.functional.activation import activate, gradient_through, split
+from pyconv.kernels import _checks as check
 
 
 def batch_norm(
@@ -65,36 +76,58 @@ def batch_norm(
     Tensor([[-1.],
             [ 1.]])
     """
-    name = "batch_norm"
-    x = as_tensor(name, "x", x)
-    if x.ndim not in (2, 3, 4):
-        raise ValueError(f"{name}: x must be 2-D, 3-D or 4-D, got shape {x.shape}")
-    if not isinstance(training, bool):
-        raise TypeError(f"{name}: training must be a bool, got {type(training).__name__}")
-    xp, channels = array_module(x.data), x.shape[1]
-    gamma = (
-        Tensor(xp.ones(channels, x.dtype)) if weight is None else as_tensor(name, "weight", weight)
+    statistics = (running_mean, running_var)
+    return _batch_norm(
+        "batch_norm", x, statistics, weight, bias, training, momentum, eps, activation, residual
     )
-    beta = Tensor(xp.zeros(channels, x.dtype)) if bias is None else as_tensor(name, "bias", bias)
+
+
+def _batch_norm(
+    name: str,
+    x: Any,
+    statistics: tuple[Any, Any],
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    activation: Any = None,
+    residual: Any = None,
+) -> Tensor:
+    x = as_float(name, "x", x, (2, 3, 4))
+    training = check.boolean(name, "training", training)
+    eps = check.number(name, "eps", eps, 0.0)
+    running_mean, running_var = _running(name, x, *statistics, training)
+    xp, channels = array_module(x.data), x.shape[1]
+    dtype = x.dtype if x.dtype.itemsize > 2 else np.dtype(np.float32)
+    gamma = optional_tensor(name, "weight", weight)
+    beta = optional_tensor(name, "bias", bias)
+    check_channels(name, "weight", gamma, x)
+    check_channels(name, "bias", beta, x)
+    gamma = Tensor(xp.ones(channels, dtype)) if gamma is None else gamma
+    beta = Tensor(xp.zeros(channels, dtype)) if beta is None else beta
     residual = optional_tensor(name, "residual", residual)
-    fused, alone = split(activation, x, gamma, beta, residual)
+    if residual is not None:
+        check.shape_of(name, "residual", residual, x.shape, "as x")
+        check.same_dtype(name, x=x, residual=residual)
+    fused, alone = split(name, activation, x, gamma, beta, residual)
     how = dict(eps=eps, activation=fused, residual=array_of(residual))
     if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError(f"{name}: running_mean and running_var are needed without training")
-        mean = as_array(name, "running_mean", running_mean)
-        var = as_array(name, "running_var", running_var)
+        mean, var = running_mean, running_var
+        if records(x, gamma, beta):  # they may move before the gradient is computed
+            mean, var = mean.copy(), var.copy()
         y = kernels.batch_norm_inference(x.data, gamma.data, beta.data, mean, var, **how)
     else:
+        momentum = check.number(name, "momentum", momentum)
         values = x.data.size // max(channels, 1)
-        if values == 1 or (values == 0 and x.data.size):
+        if values == 1:
             raise ValueError(
                 f"{name}: training needs more than one value a channel, x has shape {x.shape}"
             )
         y, mean, var = kernels.batch_norm_training(x.data, gamma.data, beta.data, **how)
         if values > 1:
-            _move(name, "running_mean", running_mean, mean, momentum)
-            _move(name, "running_var", running_var, var * (values / (values - 1)), momentum)
+            _move(running_mean, mean, momentum)
+            _move(running_var, var * (values / (values - 1)), momentum)
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> Sequence[Any]:
         if training and not is_grad_enabled():
@@ -149,15 +182,27 @@ def _gradients(
     return slope * (dz - common), dgamma, dbeta
 
 
-def _move(name: str, argument: str, running: Any, new: Any, momentum: float) -> None:
+def _running(
+    name: str, x: Tensor, running_mean: Any, running_var: Any, moved: bool
+) -> tuple[Any, Any]:
+    """The arrays of the running statistics, which can be `moved`, or are needed."""
+    arrays = []
+    for argument, value in (("running_mean", running_mean), ("running_var", running_var)):
+        if value is None and not moved:
+            raise ValueError(f"{name}: {argument} is needed where it is to normalise, got None")
+        array = None if value is None else as_array(name, argument, value)
+        check_channels(name, argument, array, x)
+        if moved and isinstance(array, np.ndarray) and not array.flags.writeable:
+            raise ValueError(f"{name}: {argument} must be writable, got a read-only array")
+        arrays.append(array)
+    return arrays[0], arrays[1]
+
+
+def _move(running: Any, new: Any, momentum: float) -> None:
     """running = (1 - momentum) running + momentum new, in place."""
-    if running is None:
-        return
-    array = as_array(name, argument, running)
-    if array.shape != new.shape:
-        raise ValueError(f"{name}: {argument} must have shape {new.shape}, got {array.shape}")
-    array *= 1 - momentum
-    array += momentum * new
+    if running is not None:
+        running *= 1 - momentum
+        running += momentum * new
 
 
 def instance_norm(
@@ -174,7 +219,7 @@ def instance_norm(
 
     Parameters
     ----------
-    x : Tensor or array, N×C×H×W
+    x : Tensor or array, N×C×L or N×C×H×W
     running_mean, running_var : Tensor or array of C entries, optional
         Moved towards the means of the planes' statistics; used without `use_input_stats`.
     weight, bias : Tensor or array of C entries, optional
@@ -191,7 +236,7 @@ def instance_norm(
     Raises
     ------
     TypeError, ValueError
-        Wrong type, dtype, rank or shape.
+        Wrong type, dtype, rank or shape; missing statistics; a single value a plane.
 
     Notes
     -----
@@ -205,28 +250,39 @@ def instance_norm(
     Tensor([[[[-1.,  1.]]]])
     """
     name = "instance_norm"
+    use_input_stats = check.boolean(name, "use_input_stats", use_input_stats)
+    momentum = check.number(name, "momentum", momentum)
     if not use_input_stats:
-        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    x = as_tensor(name, "x", x)
+        statistics = (running_mean, running_var)
+        return _batch_norm(name, x, statistics, weight, bias, False, momentum, eps)
+    x = as_float(name, "x", x, (3, 4))
+    eps = check.number(name, "eps", eps, 0.0)
+    running_mean, running_var = _running(name, x, running_mean, running_var, True)
     gamma, beta = optional_tensor(name, "weight", weight), optional_tensor(name, "bias", bias)
+    check_channels(name, "weight", gamma, x)
+    check_channels(name, "bias", beta, x)
+    plane = tuple(range(2, x.ndim))
+    cells = math.prod(x.shape[2:])
+    if cells == 1:
+        raise ValueError(f"{name}: x must have more than one value a plane, got shape {x.shape}")
     y = kernels.instance_norm(x.data, array_of(gamma), array_of(beta), eps=eps)
-    if running_mean is not None and running_var is not None:
-        cells = x.shape[2] * x.shape[3]
-        var = x.data.var((2, 3)).mean(0) * (cells / max(cells - 1, 1))
-        _move(name, "running_mean", running_mean, x.data.mean((0, 2, 3)), momentum)
-        _move(name, "running_var", running_var, var, momentum)
+    if x.data.size:
+        if running_mean is not None:
+            _move(running_mean, x.data.mean((0, *plane)), momentum)
+        if running_var is not None:
+            var = x.data.var(plane).mean(0) * (cells / (cells - 1))
+            _move(running_var, var, momentum)
 
     def backward(dy: Tensor, needs: tuple[bool, ...]) -> Sequence[Any]:
         if not is_grad_enabled():
             gradients = kernels.instance_norm_backward(dy.data, x.data, array_of(gamma), eps=eps)
             return [Tensor._wrap(g) for g in gradients]
-        plane = (2, 3)
         deviation = x - x.mean(plane, keepdim=True)
         scale = ((deviation * deviation).mean(plane, keepdim=True) + eps) ** -0.5
         normalised = deviation * scale
-        g = dy if gamma is None else dy * gamma.reshape(1, -1, 1, 1)
+        g = dy if gamma is None else dy * gamma.reshape(1, -1, *(1,) * len(plane))
         slope = (g * normalised).mean(plane, keepdim=True)
         dx = scale * (g - g.mean(plane, keepdim=True) - normalised * slope)
-        return dx, (dy * normalised).sum((0, 2, 3)), dy.sum((0, 2, 3))
+        return dx, (dy * normalised).sum((0, *plane)), dy.sum((0, *plane))
 
     return record(name, y, (x, gamma, beta), backward, fresh=True)

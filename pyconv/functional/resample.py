@@ -8,7 +8,8 @@ import numpy as np
 
 from pyconv import kernels
 from pyconv.autograd import Tensor, array_module, linear_map
-from pyconv.functional._common import as_tensor
+from pyconv.functional._common import as_float, as_tensor
+from pyconv.kernels import _checks as check
 
 _NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -50,9 +51,7 @@ def interpolate(
     >>> F.interpolate(np.array([[[0.0, 4.0]]]), scale_factor=2, mode="linear")
     Tensor([[[0., 1., 3., 4.]]])
     """
-    x = as_tensor("interpolate", "x", x)
-    if x.ndim not in (3, 4):
-        raise ValueError(f"interpolate: x must be 3-D or 4-D, got shape {x.shape}")
+    x = as_float("interpolate", "x", x, (3, 4))
     modes = ("nearest", "bilinear") if x.ndim == 4 else ("nearest", "linear")
     if mode not in modes:
         raise ValueError(f"interpolate: mode must be one of {modes} for {x.ndim}-D, got {mode!r}")
@@ -60,15 +59,20 @@ def interpolate(
         raise ValueError("interpolate: align_corners is for the modes bilinear and linear")
     if (size is None) == (scale_factor is None):
         raise ValueError("interpolate: give either size or scale_factor")
+    if align_corners is not None:
+        check.boolean("interpolate", "align_corners", align_corners)
+    if size is not None:
+        size = check.pair("interpolate", "size", size, 1, x.ndim - 2)
+    else:
+        scale_factor = _scales(x, scale_factor)
     if x.ndim == 3:
-        size = None if size is None else (1, *(size if isinstance(size, tuple) else (size,)))
-        if scale_factor is not None:
-            last = scale_factor if isinstance(scale_factor, tuple) else (scale_factor,)
-            scale_factor = (1, *last)
         y = interpolate(
-            x.unsqueeze(2), size, scale_factor, "nearest" if mode == "nearest" else "bilinear",
+            x.unsqueeze(2),
+            None if size is None else (1, *size),
+            None if scale_factor is None else (1.0, *scale_factor),
+            "nearest" if mode == "nearest" else "bilinear",
             align_corners,
-        )  # fmt: skip
+        )
         return y.squeeze(2)
     shape = x.shape
     how = dict(size=size, align_corners=bool(align_corners))
@@ -79,6 +83,24 @@ def interpolate(
         lambda g: kernels.upsample2d_backward(g, shape, scale_factor, mode, **how),
         fresh=True,
     )
+
+
+def _scales(x: Tensor, scale_factor: Any) -> tuple[float, ...]:
+    """A factor for each axis, none of which leaves nothing."""
+    name, argument, rank = "interpolate", "scale_factor", x.ndim - 2
+    factors = scale_factor if isinstance(scale_factor, tuple) else (scale_factor,) * rank
+    if len(factors) != rank:
+        raise ValueError(
+            f"{name}: {argument} must be a number or {rank} numbers, got {scale_factor!r}"
+        )
+    factors = tuple(check.number(name, argument, factor) for factor in factors)
+    if not all(0 < factor < 2.0**60 for factor in factors):
+        raise ValueError(f"{name}: {argument} must be positive and finite, got {scale_factor!r}")
+    if any(int(n * factor) < 1 for n, factor in zip(x.shape[2:], factors, strict=True)):
+        raise ValueError(
+            f"{name}: the output would be empty: {argument}={scale_factor!r} for shape {x.shape}"
+        )
+    return factors
 
 
 def pad(x: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
@@ -112,6 +134,7 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
     """
     x = as_tensor("pad", "x", x)
     ends = _ends(x.shape, pad)
+    value = check.number("pad", "value", value)
     if mode == "constant":
         return _constant_pad(x, ends, value)
     if mode not in _NUMPY_MODES:
@@ -119,7 +142,8 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
         raise ValueError(f"pad: mode must be one of {modes}, got {mode!r}")
     for axis, (before, after) in enumerate(ends):
         limit = x.shape[axis] - (mode == "reflect")
-        if min(before, after) < 0 or (mode != "replicate" and max(before, after) > max(limit, 0)):
+        most = limit if mode != "replicate" else None if x.shape[axis] else 0
+        if min(before, after) < 0 or (most is not None and max(before, after, 0) > max(most, 0)):
             raise ValueError(
                 f"pad: {mode} padding {before, after} does not fit axis {axis} of shape {x.shape}"
             )
@@ -142,7 +166,11 @@ def _ends(shape: tuple[int, ...], pad: Any) -> list[tuple[int, int]]:
     if len(pad) % 2 or len(pad) > 2 * len(shape):
         raise ValueError(f"pad: pad must have two entries an axis, got {pad} for shape {shape}")
     ends = [(0, 0)] * (len(shape) - len(pad) // 2)
-    return ends + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
+    ends += [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
+    for n, (before, after) in zip(shape, ends, strict=True):
+        if n + min(before, 0) + min(after, 0) < 0:
+            raise ValueError(f"pad: pad={pad} cuts off more than there is in shape {shape}")
+    return ends
 
 
 def _constant_pad(x: Tensor, ends: list[tuple[int, int]], value: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyconv import functional
+from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 
 
@@ -70,7 +71,7 @@ class LeakyReLU(Module):
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
-        self.negative_slope = float(negative_slope)
+        self.negative_slope = check.number("LeakyReLU", "negative_slope", negative_slope)
 
     def forward(self, x: Any) -> Any:
         return functional.leaky_relu(x, self.negative_slope)

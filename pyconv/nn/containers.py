@@ -55,7 +55,10 @@ class Sequential(Module):
     def append(self, module: Module) -> Sequential:
         """One more at the end."""
         _check_module("Sequential", module)
-        self.register_module(str(len(self)), module)
+        number = len(self)
+        while str(number) in self._modules:  # a slice keeps the names it had
+            number += 1
+        self.register_module(str(number), module)
         return self
 
 
@@ -72,6 +75,10 @@ class ModuleList(Module):
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
+        if not isinstance(modules, Iterable):
+            raise TypeError(
+                f"ModuleList: expected an iterable of Modules, got {type(modules).__name__}"
+            )
         for module in modules:
             self.append(module)
 

@@ -66,10 +66,10 @@ class _Convolution(Module):
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        one = (1,) * self.rank
+        zero, one = (0,) * self.rank, (1,) * self.rank
         if self.stride != one:
             parts.append(f"stride={self.stride}")
-        if self.padding not in (0, (0,) * self.rank):
+        if self.padding not in (0, zero):
             parts.append(f"padding={self.padding!r}")
         if self.dilation != one:
             parts.append(f"dilation={self.dilation}")
@@ -77,6 +77,10 @@ class _Convolution(Module):
             parts.append(f"groups={self.groups}")
         if self.bias is None:
             parts.append("bias=False")
+        if getattr(self, "padding_mode", "zeros") != "zeros":
+            parts.append(f"padding_mode={self.padding_mode!r}")
+        if getattr(self, "output_padding", zero) != zero:
+            parts.append(f"output_padding={self.output_padding}")
         return ", ".join(parts)
 
 
@@ -212,9 +216,10 @@ class ConvTranspose2d(_Convolution):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
         )
-        self.output_padding = check.pair(
-            type(self).__name__, "output_padding", output_padding, 0, self.rank
-        )
+        name = type(self).__name__
+        if padding == "same":
+            raise ValueError(f'{name}: padding must be explicit or "valid", got "same"')
+        self.output_padding = check.pair(name, "output_padding", output_padding, 0, self.rank)
 
     @fusable("activation")
     def forward(self, x: Any, activation: Any = None) -> Any:
@@ -273,6 +278,17 @@ class DepthwiseSeparableConv2d(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        name = type(self).__name__
+        check.integer(name, "in_channels", in_channels, 1)
+        check.integer(name, "out_channels", out_channels, 1)
+        for argument, value in (
+            ("kernel_size", kernel_size),
+            ("stride", stride),
+            ("dilation", dilation),
+        ):
+            check.pair(name, argument, value, 1)
+        check.pads(name, "padding", padding)
+        check.boolean(name, "bias", bias)
         self.depthwise = Conv2d(
             in_channels, in_channels, kernel_size, stride, padding, dilation, in_channels, False
         )

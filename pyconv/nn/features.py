@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pyconv.autograd import Tensor, stack
@@ -50,7 +50,7 @@ def features(model: Module, x: Any, layers: Sequence[str]) -> dict[str, Tensor]:
     """
     if not isinstance(model, Module):
         raise TypeError(f"features: model must be a Module, got {type(model).__name__}")
-    if isinstance(layers, str) or not all(isinstance(name, str) for name in layers):
+    if not isinstance(layers, (list, tuple)) or not all(isinstance(s, str) for s in layers):
         raise TypeError(f"features: layers must be a sequence of names, got {layers!r}")
     named = dict(model.named_modules())
     unknown = [name for name in layers if name not in named]
@@ -109,6 +109,10 @@ class Ensemble(Module):
 
     def __init__(self, models: Sequence[Module]) -> None:
         super().__init__()
+        if isinstance(models, Module) or not isinstance(models, Iterable):
+            raise TypeError(
+                f"Ensemble: models must be a sequence of Modules, got {type(models).__name__}"
+            )
         models = list(models)
         if not models:
             raise ValueError("Ensemble: models must not be empty")

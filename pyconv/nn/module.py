@@ -96,7 +96,11 @@ class Module:
             self._parameters[name] = None
         elif name in self.__dict__.get("_buffers", ()):
             self._buffers[name] = None if value is None else Tensor(value)
-        elif value is None and name in self.__dict__.get("_modules", ()):
+        elif name in self.__dict__.get("_modules", ()):
+            if value is not None:
+                raise TypeError(
+                    f"{name} is a module; assign a Module or None, not {type(value).__name__}"
+                )
             self._modules[name] = None
         else:
             object.__setattr__(self, name, value)
@@ -129,19 +133,19 @@ class Module:
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """A parameter under a name; None keeps the name without one."""
-        self._check_name(name)
+        self._check_name(name, "_parameters")
         if parameter is not None and not isinstance(parameter, Parameter):
             raise TypeError(f"register_parameter: {name} must be a Parameter or None")
         self._parameters[name] = parameter
 
     def register_buffer(self, name: str, value: Any) -> None:
         """An array that belongs to the state but is not learned; it becomes a Tensor."""
-        self._check_name(name)
+        self._check_name(name, "_buffers")
         self._buffers[name] = None if value is None else Tensor(value)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """A submodule under a name."""
-        self._check_name(name)
+        self._check_name(name, "_modules")
         if module is not None and not isinstance(module, Module):
             raise TypeError(
                 f"register_module: {name} must be a Module, got {type(module).__name__}"
@@ -150,10 +154,10 @@ class Module:
 
     add_module = register_module
 
-    def _check_name(self, name: Any) -> None:
+    def _check_name(self, name: Any, kind: str) -> None:
         if not isinstance(name, str) or not name or "." in name:
             raise ValueError(f"a name must be a str without dots, got {name!r}")
-        if hasattr(self, name) and name not in (*self._parameters, *self._buffers, *self._modules):
+        if hasattr(self, name) and name not in self.__dict__[kind]:
             raise ValueError(f"{type(self).__name__} has an attribute {name!r} already")
 
     def register_forward_hook(self, hook: Hook) -> Handle:
@@ -297,6 +301,8 @@ class Module:
             raise TypeError(
                 f"load_state_dict: state_dict must be a mapping, got {type(state_dict).__name__}"
             )
+        if not isinstance(strict, bool):
+            raise TypeError(f"load_state_dict: strict must be a bool, got {type(strict).__name__}")
         state = self._state()
         missing = [name for name in state if name not in state_dict]
         unexpected = [name for name in state_dict if name not in state]
@@ -402,8 +408,10 @@ class Module:
             f"({name}): " + repr(child).replace("\n", "\n  ")
             for name, child in self.named_children()
         ]
-        head = f"{type(self).__name__}({self.extra_repr()}"
-        return head + "".join(f"\n  {line}" for line in lines) + ("\n)" if lines else ")")
+        name, extra = type(self).__name__, self.extra_repr()
+        if not lines:
+            return f"{name}({extra})"
+        return f"{name}(" + "".join(f"\n  {line}" for line in [extra, *lines] if line) + "\n)"
 
 
 def clear_gradients(parameters: Any, set_to_none: bool) -> None:
@@ -422,5 +430,10 @@ def _state_array(name: str, value: Any) -> Any:
     if hasattr(value, "get") and hasattr(value, "__cuda_array_interface__"):
         value = value.get()
     if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
-        return np.asarray(value)
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufV" or array.dtype.names:
+            raise TypeError(
+                f"load_state_dict: {name} must be an array of numbers, got {array.dtype}"
+            )
+        return array
     raise TypeError(f"load_state_dict: {name} must be an array, got {type(value).__name__}")

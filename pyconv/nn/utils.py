@@ -7,6 +7,7 @@ from typing import Any
 
 from pyconv import kernels
 from pyconv.autograd import Tensor
+from pyconv.kernels import _checks as check
 
 
 def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) -> float:
@@ -40,9 +41,11 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) ->
     >>> p.grad.data.round(3)
     array([0.6, 0.8])
     """
-    if not max_norm >= 0:
-        raise ValueError(f"clip_grad_norm_: max_norm must be at least 0, got {max_norm}")
-    gradients = _gradients(parameters)
+    name = "clip_grad_norm_"
+    max_norm = check.number(name, "max_norm", max_norm, 0.0)
+    if not check.number(name, "norm_type", norm_type) > 0:
+        raise ValueError(f"{name}: norm_type must be positive, got {norm_type}")
+    gradients = _gradients(name, parameters)
     if not gradients:
         return 0.0
     norm = kernels.grad_norm(gradients, norm_type)
@@ -55,7 +58,8 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) ->
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     """Keep every element of the gradients within ±`clip_value`, in place."""
-    for gradient in _gradients(parameters):
+    clip_value = check.number("clip_grad_value_", "clip_value", clip_value, 0.0)
+    for gradient in _gradients("clip_grad_value_", parameters):
         gradient.clip(-clip_value, clip_value, out=gradient)
 
 
@@ -63,9 +67,18 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Any:
     """All parameters, one after the other in logical order, as one 1-D Tensor."""
     from pyconv.autograd import cat
 
-    return cat([p.reshape(-1) for p in parameters])
+    return cat([p.reshape(-1) for p in _tensors("parameters_to_vector", parameters)])
 
 
-def _gradients(parameters: Any) -> list[Any]:
-    items = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    return [p.grad.data for p in items if p.grad is not None]
+def _tensors(name: str, parameters: Any) -> list[Tensor]:
+    items = [parameters]
+    if not isinstance(parameters, Tensor) and isinstance(parameters, Iterable):
+        items = list(parameters)
+    for item in items:
+        if not isinstance(item, Tensor):
+            raise TypeError(f"{name}: parameters must be Tensors, got {type(item).__name__}")
+    return items
+
+
+def _gradients(name: str, parameters: Any) -> list[Any]:
+    return [p.grad.data for p in _tensors(name, parameters) if p.grad is not None]

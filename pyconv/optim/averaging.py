@@ -67,29 +67,44 @@ class AveragedModel(Module):
             raise TypeError(
                 f"{type(self).__name__}: model must be a Module, got {type(model).__name__}"
             )
+        if avg_fn is not None and not callable(avg_fn):
+            raise TypeError(
+                f"{type(self).__name__}: avg_fn must be callable, got {type(avg_fn).__name__}"
+            )
+        self.use_buffers = check.boolean(type(self).__name__, "use_buffers", use_buffers)
         self.module = copy.deepcopy(model)
         if device is not None:
             self.module.to(device)
         self.register_buffer("n_averaged", np.zeros((), np.int64))
         self.avg_fn = avg_fn
-        self.use_buffers = use_buffers
 
     def forward(self, *inputs: Any) -> Any:
         return self.module(*inputs)
 
     def update_parameters(self, model: Module) -> None:
         """Take the present parameters of the model into the average."""
+        if not isinstance(model, Module):
+            raise TypeError(
+                f"update_parameters: model must be a Module, got {type(model).__name__}"
+            )
         count = self.n_averaged.item()
         average = self.avg_fn or self._average
-        pairs = zip(self.module._state().items(), model._state().items(), strict=True)
-        parameters = {id(p) for p in self.module.parameters()}
-        done = set()
+        own_state, state = self.module._state(), model._state()
+        if len(own_state) != len(state):
+            raise ValueError(
+                f"update_parameters: the model has {len(state)} parameters and buffers, "
+                f"the average {len(own_state)}"
+            )
+        pairs = list(zip(own_state.items(), state.items(), strict=True))
         for (name, own), (other_name, other) in pairs:
             if name != other_name or own.shape != other.shape:
                 raise ValueError(
                     f"update_parameters: the model has {other_name} of shape {other.shape} where "
                     f"the average has {name} of shape {own.shape}"
                 )
+        parameters = {id(p) for p in self.module.parameters()}
+        done = set()
+        for (_, own), (_, other) in pairs:
             if id(own) in done:
                 continue
             done.add(id(own))
@@ -150,6 +165,8 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     >>> model[0].running_mean
     Tensor([2.], dtype=float32)
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"update_bn: model must be a Module, got {type(model).__name__}")
     norms = [
         m for m in model.modules() if isinstance(m, BatchNorm2d) and m.running_mean is not None
     ]

@@ -231,10 +231,11 @@ class RMSprop(Optimizer):
         state = self.state.setdefault(p, {})
         if not state:
             state.update(step=0, square_avg=like(p))
-            if group["momentum"] > 0:
-                state["momentum_buffer"] = like(p)
-            if group["centered"]:
-                state["grad_avg"] = like(p)
+        # Both settings may be switched on between steps.
+        if group["momentum"] > 0 and "momentum_buffer" not in state:
+            state["momentum_buffer"] = like(p)
+        if group["centered"] and "grad_avg" not in state:
+            state["grad_avg"] = like(p)
         state["step"] += 1
         if group["weight_decay"] != 0:
             g = g + group["weight_decay"] * p.data

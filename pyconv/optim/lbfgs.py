@@ -10,7 +10,7 @@ import numpy as np
 
 from pyconv.autograd import array_module, enable_grad
 from pyconv.kernels import _checks as check
-from pyconv.optim.optimizer import Group, Optimizer
+from pyconv.optim.optimizer import Group, Optimizer, check_state
 
 
 class Point(NamedTuple):
@@ -90,6 +90,8 @@ class LBFGS(Optimizer):
 
     def _check(self, group: Group) -> None:
         super()._check(group)
+        for name in ("tolerance_grad", "tolerance_change"):
+            check.number(self._name, name, group[name], 0.0)
         for name in ("max_iter", "max_eval", "history_size"):
             check.integer(self._name, name, group[name], 1)
         if group["line_search_fn"] not in (None, "strong_wolfe"):
@@ -210,6 +212,7 @@ class LBFGS(Optimizer):
 
     def load_state_dict(self, state_dict: Any) -> None:
         """See `Optimizer.load_state_dict`."""
+        check_state(state_dict)
         flat = {
             number: {k: _Opaque(v) for k, v in values.items()}
             for number, values in state_dict["state"].items()
@@ -257,7 +260,7 @@ def strong_wolfe(
     """
 
     def too_high(point: Point) -> bool:
-        return point.loss > origin.loss + c1 * point.t * origin.slope
+        return not point.loss <= origin.loss + c1 * point.t * origin.slope  # a NaN is
 
     def flat(point: Point) -> bool:
         return abs(point.slope) <= -c2 * origin.slope
@@ -266,18 +269,19 @@ def strong_wolfe(
     steps = 0
     while True:  # go on until a minimum is enclosed
         if steps == max_steps:
-            return origin if origin.loss <= point.loss else point
-        if too_high(point) or (steps > 1 and point.loss >= before.loss):
+            return point if point.loss < origin.loss else origin
+        if too_high(point) or (steps > 0 and point.loss >= before.loss):
+            low = 0
             break
         if flat(point):
             return point
         if point.slope >= 0:
+            low = 1
             break
         bounds = point.t + 0.01 * (point.t - before.t), 10 * point.t
         before, point = point, along(cubic_minimum(before, point, bounds))
         steps += 1
-    ends = [before, point]  # a minimum lies between them
-    low = 0 if before.loss <= point.loss else 1
+    ends = [before, point]  # a minimum lies between; `low` is the lowest that is not too high
     stalled = False
     while steps < max_steps and abs(ends[1].t - ends[0].t) * longest >= tolerance:
         t = cubic_minimum(ends[0], ends[1])
@@ -292,7 +296,6 @@ def strong_wolfe(
         steps += 1
         if too_high(point) or point.loss >= ends[low].loss:
             ends[1 - low] = point
-            low = 0 if ends[0].loss <= ends[1].loss else 1
         elif flat(point):
             return point
         else:
@@ -319,4 +322,6 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None)
         if divisor == 0:
             return (first + last) / 2
         t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / divisor)
+    if not math.isfinite(t):
+        return (first + last) / 2
     return min(max(t, first), last)

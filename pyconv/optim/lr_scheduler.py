@@ -11,6 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from pyconv.autograd import Tensor
 from pyconv.kernels import _checks as check
 from pyconv.optim.optimizer import Optimizer
 
@@ -43,6 +46,7 @@ class LRScheduler(_State):
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = _checked(self, optimizer)
+        last_epoch = check.integer(type(self).__name__, "last_epoch", last_epoch, -1)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -96,7 +100,7 @@ class StepLR(LRScheduler):
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         self.step_size = check.integer("StepLR", "step_size", step_size, 1)
-        self.gamma = gamma
+        self.gamma = check.number("StepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -114,10 +118,15 @@ class MultiStepLR(LRScheduler):
         gamma: float = 0.1,
         last_epoch: int = -1,
     ) -> None:
+        if not isinstance(milestones, Iterable):
+            raise TypeError(
+                f"MultiStepLR: milestones must be an iterable of ints, "
+                f"got {type(milestones).__name__}"
+            )
         self.milestones = Counter(
             check.integer("MultiStepLR", "milestones", m, 0) for m in milestones
         )
-        self.gamma = gamma
+        self.gamma = check.number("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -138,7 +147,7 @@ class ExponentialLR(LRScheduler):
     """Times `gamma` every step."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = gamma
+        self.gamma = check.number("ExponentialLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -153,7 +162,7 @@ class CosineAnnealingLR(LRScheduler):
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
         self.T_max = check.integer("CosineAnnealingLR", "T_max", T_max, 1)
-        self.eta_min = eta_min
+        self.eta_min = check.number("CosineAnnealingLR", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -273,8 +282,17 @@ class OneCycleLR(LRScheduler):
             raise ValueError(
                 f'{name}: anneal_strategy must be "cos" or "linear", got {anneal_strategy!r}'
             )
+        for argument, factor in (
+            ("div_factor", div_factor),
+            ("final_div_factor", final_div_factor),
+        ):
+            if not check.number(name, argument, factor) > 0:
+                raise ValueError(f"{name}: {argument} must be positive, got {factor}")
+        check.number(name, "base_momentum", base_momentum)
+        check.number(name, "max_momentum", max_momentum)
+        check.boolean(name, "three_phase", three_phase)
         self.anneal_strategy = anneal_strategy
-        self.cycle_momentum = cycle_momentum
+        self.cycle_momentum = check.boolean(name, "cycle_momentum", cycle_momentum)
         up, end = float(pct_start * self.total_steps) - 1, self.total_steps - 1
         # Where each phase ends, and between which values it goes.
         low, high = ("base_momentum", "max_momentum")
@@ -291,6 +309,7 @@ class OneCycleLR(LRScheduler):
         peaks = list(max_lr) if isinstance(max_lr, (list, tuple)) else [max_lr] * len(groups)
         if len(peaks) != len(groups):
             raise ValueError(f"{name}: max_lr must have {len(groups)} entries, got {len(peaks)}")
+        peaks = [check.number(name, "max_lr", peak, 0.0) for peak in peaks]
         if last_epoch == -1:
             for group, peak in zip(groups, peaks, strict=True):
                 group["initial_lr"] = peak / div_factor
@@ -391,13 +410,15 @@ class ReduceLROnPlateau(_State):
             raise ValueError(
                 f"{name}: min_lr must have {len(groups)} entries, got {len(self.min_lrs)}"
             )
+        for least in self.min_lrs:
+            check.number(name, "min_lr", least, 0.0)
         self.mode = mode
         self.factor = factor
         self.patience = check.integer(name, "patience", patience, 0)
-        self.threshold = threshold
+        self.threshold = check.number(name, "threshold", threshold)
         self.threshold_mode = threshold_mode
         self.cooldown = check.integer(name, "cooldown", cooldown, 0)
-        self.eps = eps
+        self.eps = check.number(name, "eps", eps, 0.0)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = 0
         self.cooldown_counter = 0
@@ -406,7 +427,8 @@ class ReduceLROnPlateau(_State):
 
     def step(self, metrics: Any) -> None:
         """Take note of a metric (a number or Tensor), and reduce the rates if it is time."""
-        current = float(metrics)
+        value = metrics.item() if isinstance(metrics, (Tensor, np.ndarray)) else metrics
+        current = check.number("ReduceLROnPlateau", "metrics", value)
         self.last_epoch += 1
         if self._better(current):
             self.best, self.num_bad_epochs = current, 0

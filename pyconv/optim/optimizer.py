@@ -35,8 +35,10 @@ class Optimizer:
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Any]] = {}
         self.param_groups: list[Group] = []
-        if isinstance(params, Tensor):
-            raise TypeError(f"{self._name}: params must be an iterable of Tensors, not a Tensor")
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise TypeError(
+                f"{self._name}: params must be an iterable of Tensors, got {type(params).__name__}"
+            )
         items = list(params)
         if not items:
             raise ValueError(f"{self._name}: params must not be empty")
@@ -50,17 +52,23 @@ class Optimizer:
         return type(self).__name__
 
     def add_param_group(self, param_group: Group) -> None:
-        """One more group: a dict with ``"params"`` and settings.
+        """One more group: a dict with ``"params"`` and settings; other entries are kept with it.
 
         Raises
         ------
         TypeError, ValueError
-            No Tensors, unknown or wrong settings, or a parameter that is in another group.
+            No Tensors, wrong settings, or a parameter that is in another group.
         """
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f'{self._name}: a group must be a dict with "params"')
         params = param_group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
+        if isinstance(params, Tensor):
+            params = [params]
+        if not isinstance(params, Iterable):
+            raise TypeError(
+                f"{self._name}: params must be an iterable of Tensors, got {type(params).__name__}"
+            )
+        params = list(params)
         for p in params:
             if not isinstance(p, Tensor):
                 raise TypeError(f"{self._name}: params must be Tensors, got {type(p).__name__}")
@@ -137,8 +145,7 @@ class Optimizer:
         TypeError, ValueError
             Not such a dict, other groups, or a state of a wrong shape; nothing is changed then.
         """
-        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
-            raise TypeError('load_state_dict: expected a dict with "state" and "param_groups"')
+        check_state(state_dict)
         saved = state_dict["param_groups"]
         sizes = [len(group["params"]) for group in self.param_groups]
         if [len(group["params"]) for group in saved] != sizes:
@@ -163,6 +170,16 @@ class Optimizer:
             settings = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
             lines.append(f"  group {i}: {len(group['params'])} parameters, {settings}")
         return f"{self._name}(\n" + "\n".join(lines) + "\n)"
+
+
+def check_state(state_dict: Any) -> None:
+    """It has the two entries of an optimizer's state."""
+    if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+        raise TypeError('load_state_dict: expected a dict with "state" and "param_groups"')
+    if not isinstance(state_dict["state"], Mapping) or not all(
+        isinstance(group, Mapping) and "params" in group for group in state_dict["param_groups"]
+    ):
+        raise TypeError('load_state_dict: "state" must be a dict, each group a dict with "params"')
 
 
 def arrays(params: list[Tensor]) -> list[Any]:
