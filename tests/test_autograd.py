@@ -462,11 +462,11 @@ def test_conversions():
     )
 
 
-def test_cuda_without_cupy_says_what_to_install():
+def test_cuda_without_cupy_says_what_is_missing():
     try:
         import cupy  # noqa: F401
     except ImportError:
-        with pytest.raises(ImportError, match="pip install"):
+        with pytest.raises(ImportError, match="needs CuPy, and this build has no CUDA"):
             Tensor(np.ones(1)).to("cuda")
 
 

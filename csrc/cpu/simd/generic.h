@@ -199,18 +199,15 @@ PYCONV_INLINE Vec<T> round_even(Vec<T> a) {
 }
 
 PYCONV_INLINE Vec<float> pow2i(Vec<float> a) {
-    PYCONV_EACH {
-        for (int j = 0; j < 4; ++j) {
-            // A NaN has no integer; what it gives here is multiplied by it.
-            const float k = a.v[i][j] == a.v[i][j] ? a.v[i][j] : 0.0f;
-            const std::uint32_t bits =
-                (static_cast<std::uint32_t>(static_cast<std::int32_t>(k)) + 127u) << 23;
-            float value;
-            std::memcpy(&value, &bits, 4);
-            a.v[i][j] = value;
-        }
+    float lanes[Vec<float>::kLanes];
+    a.store(lanes);
+    for (float& k : lanes) {
+        // A NaN has no integer; what it gives here is multiplied by it.
+        const std::int32_t exponent = k == k ? static_cast<std::int32_t>(k) : 0;
+        const std::uint32_t bits = (static_cast<std::uint32_t>(exponent) + 127u) << 23;
+        std::memcpy(&k, &bits, 4);
     }
-    return a;
+    return Vec<float>::load(lanes);
 }
 PYCONV_INLINE Vec<float> exponent_mantissa(Vec<float> a, Vec<float>* e) {
     PYCONV_EACH {
