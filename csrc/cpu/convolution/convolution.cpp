@@ -33,10 +33,11 @@ void finish_image(const DenseKernels<T>& kernels, T* y, std::int64_t pixels, std
                  });
 }
 
-// Forward, with the weight packed already.
+// The weight is `packed`, or (null) packed panel by panel.
 template <class T>
 void direct_forward(const DenseKernels<T>& kernels, const ConvolutionProblem& p, const T* x,
-                    const T* packed, T* y, const Epilogue<T>& epilogue) {
+                    const WeightView<T>& weight, const T* packed, T* y,
+                    const Epilogue<T>& epilogue) {
     IndirectProblem<T> q;
     q.batch = p.batch;
     q.grid_height = p.out_height;
@@ -64,6 +65,7 @@ void direct_forward(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
     q.groups = p.groups;
     q.packed = packed;
     q.packed_taps = p.taps();
+    q.weight = forward_matrices(weight, p);
     q.epilogue = epilogue;
     run_indirect(kernels, q);
 }
@@ -73,7 +75,8 @@ void direct_forward(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
 // (iy + pad - r * dilation) / stride. No zeros are inserted.
 template <class T>
 void direct_backward_input(const DenseKernels<T>& kernels, const ConvolutionProblem& p, const T* dy,
-                           const T* packed, T* dx, const Epilogue<T>& epilogue) {
+                           const WeightView<T>& weight, const T* packed, T* dx,
+                           const Epilogue<T>& epilogue) {
     IndirectProblem<T> q;
     q.batch = p.batch;
     q.in = dy;
@@ -87,6 +90,7 @@ void direct_backward_input(const DenseKernels<T>& kernels, const ConvolutionProb
     q.groups = p.groups;
     q.packed = packed;
     q.packed_taps = p.taps();
+    q.weight = backward_matrices(weight, p);
     q.epilogue = epilogue;
     const std::int64_t dx_row = p.in_width * p.in_channels;
     q.out_image = p.in_height * dx_row;
@@ -130,8 +134,8 @@ void pack_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
     if (algorithm == Algorithm::depthwise) {
         pack_depthwise(depthwise_kernels<T>(isa), p, weight, packed);
     } else {
-        pack_forward(dense_kernels<T>(isa), weight, p.groups, p.group_out(), p.group_in(),
-                     p.kernel_height, p.kernel_width, packed);
+        pack_weight(dense_kernels<T>(isa), forward_matrices(weight, p), p.groups, p.taps(),
+                    p.group_in(), p.group_out(), packed);
     }
 }
 
@@ -141,7 +145,9 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
                          const Epilogue<T>& epilogue) {
     if (p.outputs() == 0 || p.out_channels == 0) return;
     Scratch scratch;
-    if (!packed) {
+    const bool by_panel = algorithm == Algorithm::direct &&
+                          packs_by_panel<T>(p.outputs(), p.out_channels * p.group_in() * p.taps());
+    if (!packed && !by_panel) {
         T* const fresh = scratch.take<T>(packed_weight_size<T>(isa, algorithm, p));
         pack_weight(isa, algorithm, p, weight, fresh);
         packed = fresh;
@@ -160,7 +166,7 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
             few_channels_forward(kernels, p, x, packed, y, epilogue);
             break;
         case Algorithm::direct:
-            direct_forward(kernels, p, x, packed, y, epilogue);
+            direct_forward(kernels, p, x, weight, packed, y, epilogue);
             break;
     }
 }
@@ -179,11 +185,15 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
         pack_patches(kernels, p, weight, packed);
         few_channels_backward_input(kernels, p, dy, packed, dx, epilogue);
     } else {
-        const Panels<T> panels(kernels, p.group_in());
-        T* const packed = scratch.take<T>(p.groups * panels.size(p.taps() * p.group_out()));
-        pack_backward(kernels, weight, p.groups, p.group_out(), p.group_in(), p.kernel_height,
-                      p.kernel_width, packed);
-        direct_backward_input(kernels, p, dy, packed, dx, epilogue);
+        T* packed = nullptr;
+        const std::int64_t rows = p.batch * p.in_height * p.in_width;
+        if (!packs_by_panel<T>(rows, p.out_channels * p.group_in() * p.taps())) {
+            const Panels<T> panels(kernels, p.group_in());
+            packed = scratch.take<T>(p.groups * panels.size(p.taps() * p.group_out()));
+            pack_weight(kernels, backward_matrices(weight, p), p.groups, p.taps(), p.group_out(),
+                        p.group_in(), packed);
+        }
+        direct_backward_input(kernels, p, dy, weight, static_cast<const T*>(packed), dx, epilogue);
     }
 }
 

@@ -60,27 +60,6 @@ void point(const IndirectProblem<T>& p, const T* in, T* out, const T* zeros, std
     }
 }
 
-template <class T>
-void pack_taps(const DenseKernels<T>& kernels, const WeightView<T>& w, std::int64_t groups,
-               std::int64_t group_step, std::int64_t depth, std::int64_t depth_step,
-               std::int64_t columns, std::int64_t column_step, std::int64_t kernel_height,
-               std::int64_t kernel_width, T* packed) {
-    const Panels<T> panels(kernels, columns);
-    const std::int64_t taps = kernel_height * kernel_width;
-    const std::int64_t per_group = panels.size(taps * depth);
-    const double work = static_cast<double>(groups * per_group) / 2e3;
-    parallel_for(groups * panels.count() * taps, work, [&](std::int64_t task) {
-        const std::int64_t tap = task % taps;
-        const std::int64_t panel = task / taps % panels.count();
-        const std::int64_t group = task / taps / panels.count();
-        const T* from = w.data + group * group_step + tap / kernel_width * w.row +
-                        tap % kernel_width * w.column + panels.first(panel) * column_step;
-        T* to = packed + group * per_group + panels.offset(panel, taps * depth) +
-                tap * depth * panels.width(panel);
-        pack(from, depth_step, column_step, depth, panels.valid(panel), panels.width(panel), to);
-    });
-}
-
 }  // namespace
 
 template <class T>
@@ -111,7 +90,8 @@ void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
         RowTile<T> tile;
         tile.a_tap = block.a_tap;
         tile.depth = block.depth;
-        tile.b = block.packed + panels.offset(panel, block.packed_taps * block.depth);
+        tile.b = block.packed +
+                 panels.offset(panel - block.packed_panel, block.packed_taps * block.depth);
         tile.b_tap = block.depth * width;
         tile.b_step = width;
         tile.last = panels.last(panel);
@@ -135,8 +115,11 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& p) {
     if (rows == 0 || p.columns == 0) return;
     const Panels<T> panels(kernels, p.columns);
     const std::int64_t tallest = kernels.max_rows[panels.vectors(0)];
+    const bool by_panel = p.packed == nullptr;
     const std::int64_t per_block =
-        std::max<std::int64_t>(1, tuning::convolution_pixels(kernels.lanes) / tallest) * tallest;
+        by_panel ? rows
+                 : std::max<std::int64_t>(1, tuning::convolution_pixels(kernels.lanes) / tallest) *
+                       tallest;
     const EvenCut blocks(rows, per_block);
     // Where there are few blocks, the panels are shared out, too.
     const std::int64_t cells = blocks.count() * p.groups;
@@ -148,6 +131,8 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& p) {
     Scratch scratch;
     T* const zeros = scratch.take<T>(std::max<std::int64_t>(p.depth, 1));
     std::fill(zeros, zeros + p.depth, T(0));
+    std::vector<Tap> own_taps = p.taps;  // as a panel holds them that was packed for this problem
+    for (std::int64_t t = 0; t < taps; ++t) own_taps[t].weight = static_cast<std::int32_t>(t);
     const double work = 2.0 * static_cast<double>(rows * p.groups * p.columns) *
                         static_cast<double>(taps * p.depth) / tuning::flops_per_microsecond;
     parallel_for(cells * shares.count(), work, [&](std::int64_t task) {
@@ -155,52 +140,82 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& p) {
         const std::int64_t block = task / shares.count() % blocks.count();
         const std::int64_t group = task / shares.count() / blocks.count();
         const std::int64_t count = blocks.size(block);
+        const std::int64_t first = shares.begin(share);
+        const std::int64_t end = first + shares.size(share);
         Scratch local;
         const T** a = local.take<const T*>(taps * count);
         T** c = local.take<T*>(count);
         point(p, p.in + group * p.depth, p.out + group * p.columns, static_cast<const T*>(zeros),
               blocks.begin(block), count, a, c);
-        const RowBlock<T> rows_of_block{a,
-                                        count,
-                                        c,
-                                        count,
-                                        p.taps.data(),
-                                        taps,
-                                        p.depth,
-                                        p.packed + group * per_group,
-                                        p.packed_taps,
-                                        zeros};
         Epilogue<T> e = p.epilogue;
         if (e.bias) e.bias += group * p.columns;
-        multiply_rows(kernels, rows_of_block, panels, shares.begin(share),
-                      shares.begin(share) + shares.size(share), e);
+        RowBlock<T> rows_of_block{a,    count,   c,       count, p.taps.data(),
+                                  taps, p.depth, nullptr, 0,     zeros};
+        if (!by_panel) {
+            rows_of_block.packed = p.packed + group * per_group;
+            rows_of_block.packed_taps = p.packed_taps;
+            multiply_rows(kernels, rows_of_block, panels, first, end, e);
+            return;
+        }
+        T* const packed = local.take<T>(taps * p.depth * panels.width(end - 1));
+        rows_of_block.taps = own_taps.data();
+        rows_of_block.packed = packed;
+        rows_of_block.packed_taps = taps;
+        for (std::int64_t panel = first; panel < end; ++panel) {
+            const std::int64_t width = panels.width(panel);
+            for (std::int64_t t = 0; t < taps; ++t) {
+                pack(p.weight.tap(group, p.taps[t].weight) + panels.first(panel) * p.weight.column,
+                     p.weight.depth, p.weight.column, p.depth, panels.valid(panel), width,
+                     packed + t * p.depth * width);
+            }
+            rows_of_block.packed_panel = panel;
+            multiply_rows(kernels, rows_of_block, panels, panel, panel + 1, e);
+        }
     });
 }
 
 template <class T>
-void pack_forward(const DenseKernels<T>& kernels, const WeightView<T>& weight, std::int64_t groups,
-                  std::int64_t group_out, std::int64_t group_in, std::int64_t kernel_height,
-                  std::int64_t kernel_width, T* packed) {
-    pack_taps(kernels, weight, groups, group_out * weight.out, group_in, weight.in, group_out,
-              weight.out, kernel_height, kernel_width, packed);
+TapMatrices<T> forward_matrices(const WeightView<T>& w, const ConvolutionProblem& p) {
+    return {w.data, p.group_out() * w.out, w.in, w.out, w.row, w.column, p.kernel_width};
 }
 
 template <class T>
-void pack_backward(const DenseKernels<T>& kernels, const WeightView<T>& weight, std::int64_t groups,
-                   std::int64_t group_out, std::int64_t group_in, std::int64_t kernel_height,
-                   std::int64_t kernel_width, T* packed) {
-    pack_taps(kernels, weight, groups, group_out * weight.out, group_out, weight.out, group_in,
-              weight.in, kernel_height, kernel_width, packed);
+TapMatrices<T> backward_matrices(const WeightView<T>& w, const ConvolutionProblem& p) {
+    return {w.data, p.group_out() * w.out, w.out, w.in, w.row, w.column, p.kernel_width};
 }
 
-#define PYCONV_INSTANTIATE(T)                                                                    \
-    template void multiply_rows<T>(const DenseKernels<T>&, const RowBlock<T>&, const Panels<T>&, \
-                                   std::int64_t, std::int64_t, const Epilogue<T>&);              \
-    template void run_indirect<T>(const DenseKernels<T>&, const IndirectProblem<T>&);            \
-    template void pack_forward<T>(const DenseKernels<T>&, const WeightView<T>&, std::int64_t,    \
-                                  std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);   \
-    template void pack_backward<T>(const DenseKernels<T>&, const WeightView<T>&, std::int64_t,   \
-                                   std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);
+template <class T>
+void pack_weight(const DenseKernels<T>& kernels, const TapMatrices<T>& weight, std::int64_t groups,
+                 std::int64_t taps, std::int64_t depth, std::int64_t columns, T* packed) {
+    const Panels<T> panels(kernels, columns);
+    const std::int64_t per_group = panels.size(taps * depth);
+    const double work = static_cast<double>(groups * per_group) / 2e3;
+    parallel_for(groups * panels.count() * taps, work, [&](std::int64_t task) {
+        const std::int64_t tap = task % taps;
+        const std::int64_t panel = task / taps % panels.count();
+        const std::int64_t group = task / taps / panels.count();
+        T* to = packed + group * per_group + panels.offset(panel, taps * depth) +
+                tap * depth * panels.width(panel);
+        pack(weight.tap(group, tap) + panels.first(panel) * weight.column, weight.depth,
+             weight.column, depth, panels.valid(panel), panels.width(panel), to);
+    });
+}
+
+template <class T>
+bool packs_by_panel(std::int64_t rows, std::int64_t weight_size) {
+    return rows <= tuning::rows_by_panel &&
+           weight_size * static_cast<std::int64_t>(sizeof(T)) >= tuning::bytes_by_panel;
+}
+
+#define PYCONV_INSTANTIATE(T)                                                                      \
+    template void multiply_rows<T>(const DenseKernels<T>&, const RowBlock<T>&, const Panels<T>&,   \
+                                   std::int64_t, std::int64_t, const Epilogue<T>&);                \
+    template void run_indirect<T>(const DenseKernels<T>&, const IndirectProblem<T>&);              \
+    template TapMatrices<T> forward_matrices<T>(const WeightView<T>&, const ConvolutionProblem&);  \
+    template TapMatrices<T> backward_matrices<T>(const WeightView<T>&, const ConvolutionProblem&); \
+    template void pack_weight<T>(const DenseKernels<T>&, const TapMatrices<T>&, std::int64_t,      \
+                                 std::int64_t, std::int64_t, std::int64_t, T*);                    \
+    template bool packs_by_panel<T>(std::int64_t, std::int64_t);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/problem.h"
 #include "cpu/dense/panels.h"
 
 namespace pyconv {
@@ -15,6 +16,33 @@ struct Tap {
     std::int64_t y, x;    // input position of grid position 0
     std::int32_t weight;  // which tap of the packed weight
 };
+
+// A weight as the kernels are given it: element (o, i, y, x) at data[o * out + i * in + y * row +
+// x * column], i within the group.
+template <class T>
+struct WeightView {
+    const T* data;
+    std::int64_t out, in, row, column;
+};
+
+// A weight as the matrices of its taps: `depth` x `columns` for each group.
+template <class T>
+struct TapMatrices {
+    const T* data = nullptr;
+    std::int64_t group = 0, depth = 0, column = 0;  // from one to the next, in elements
+    std::int64_t tap_row = 0, tap_column = 0, kernel_width = 1;
+
+    const T* tap(std::int64_t g, std::int64_t number) const {
+        return data + g * group + number / kernel_width * tap_row +
+               number % kernel_width * tap_column;
+    }
+};
+// For the forward pass the columns are the output channels, for backward data the input channels
+// of a group.
+template <class T>
+TapMatrices<T> forward_matrices(const WeightView<T>& weight, const ConvolutionProblem& problem);
+template <class T>
+TapMatrices<T> backward_matrices(const WeightView<T>& weight, const ConvolutionProblem& problem);
 
 template <class T>
 struct IndirectProblem {
@@ -29,9 +57,11 @@ struct IndirectProblem {
     std::int64_t depth = 0;    // channels of a tap
     std::int64_t columns = 0;  // output channels of a group
     std::int64_t groups = 1;   // group g: in + g * depth, out + g * columns
+    // The weight: packed already, or (null) to be packed panel by panel, each where it is used.
     const T* packed = nullptr;
     std::int64_t packed_taps = 0;  // taps that the packed weight holds
-    Epilogue<T> epilogue;          // the bias has groups * columns entries
+    TapMatrices<T> weight;
+    Epilogue<T> epilogue;  // the bias has groups * columns entries
 };
 
 template <class T>
@@ -50,6 +80,7 @@ struct RowBlock {
     const T* packed;
     std::int64_t packed_taps;
     const T* zeros;  // a tap that is this for all rows of a tile is left out; may be null
+    std::int64_t packed_panel = 0;  // the panel that `packed` begins with
 };
 
 // The panels [panel0, panel1) of a block.
@@ -58,23 +89,14 @@ void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
                    const Panels<T>& panels, std::int64_t panel0, std::int64_t panel1,
                    const Epilogue<T>& epilogue);
 
-// A weight as the kernels are given it: element (o, i, y, x) at data[o * out + i * in + y * row +
-// x * column], i within the group.
+// All panels: [group][panel][tap][channel][column].
 template <class T>
-struct WeightView {
-    const T* data;
-    std::int64_t out, in, row, column;
-};
+void pack_weight(const DenseKernels<T>& kernels, const TapMatrices<T>& weight, std::int64_t groups,
+                 std::int64_t taps, std::int64_t depth, std::int64_t columns, T* packed);
 
-// [group][panel][tap][channel][column]: for the forward pass the columns are the output channels,
-// for backward data the input channels of the group.
+// Whether to pack a weight panel by panel: it is large, so that it would leave L2 before it is
+// used, and there are so few rows that one block holds them.
 template <class T>
-void pack_forward(const DenseKernels<T>& kernels, const WeightView<T>& weight, std::int64_t groups,
-                  std::int64_t group_out, std::int64_t group_in, std::int64_t kernel_height,
-                  std::int64_t kernel_width, T* packed);
-template <class T>
-void pack_backward(const DenseKernels<T>& kernels, const WeightView<T>& weight, std::int64_t groups,
-                   std::int64_t group_out, std::int64_t group_in, std::int64_t kernel_height,
-                   std::int64_t kernel_width, T* packed);
+bool packs_by_panel(std::int64_t rows, std::int64_t weight_size);
 
 }  // namespace pyconv

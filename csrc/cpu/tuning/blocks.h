@@ -17,6 +17,12 @@ constexpr std::int64_t gemm_rows(int lanes) { return lanes >= 16 ? 140 : 96; }
 // weight pass.
 constexpr std::int64_t convolution_pixels(int lanes) { return lanes >= 16 ? 140 : 96; }
 
+// Up to this many rows, and from this size on, a weight is packed panel by panel where it is used:
+// a panel of 32 columns and 9 x 512 rows, 590 KB, stays in L2, while the whole would go to L3 and
+// back.
+constexpr std::int64_t rows_by_panel = 256;
+constexpr std::int64_t bytes_by_panel = 512 << 10;
+
 // Weight gradient. Pixels summed between two visits of the accumulators: a panel of dy,
 // 512 x 32 x 4 = 64 KB, and a strip of x, 512 x 14 x 4 = 28 KB, stay in L2.
 constexpr std::int64_t gradient_pixels = 512;
