@@ -145,8 +145,9 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
                          const Epilogue<T>& epilogue) {
     if (p.outputs() == 0 || p.out_channels == 0) return;
     Scratch scratch;
-    const bool by_panel = algorithm == Algorithm::direct &&
-                          packs_by_panel<T>(p.outputs(), p.out_channels * p.group_in() * p.taps());
+    const bool by_panel =
+        algorithm == Algorithm::direct &&
+        packs_by_panel<T>(p.outputs(), p.group_in(), p.out_channels * p.group_in() * p.taps());
     if (!packed && !by_panel) {
         T* const fresh = scratch.take<T>(packed_weight_size<T>(isa, algorithm, p));
         pack_weight(isa, algorithm, p, weight, fresh);
@@ -187,7 +188,7 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
     } else {
         T* packed = nullptr;
         const std::int64_t rows = p.batch * p.in_height * p.in_width;
-        if (!packs_by_panel<T>(rows, p.out_channels * p.group_in() * p.taps())) {
+        if (!packs_by_panel<T>(rows, p.group_out(), p.out_channels * p.group_in() * p.taps())) {
             const Panels<T> panels(kernels, p.group_in());
             packed = scratch.take<T>(p.groups * panels.size(p.taps() * p.group_out()));
             pack_weight(kernels, backward_matrices(weight, p), p.groups, p.taps(), p.group_out(),

@@ -217,22 +217,17 @@ void spread(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p, con
         if (k1 > k0) {
             // A row of the block that lies outside the image goes nowhere.
             T* const nowhere = local.take<T>((right - left) * channels);
-            for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
-                const T* rows[3];
-                for (std::int64_t j = 0; j <= reach; ++j) {
-                    const bool inside = m - j >= 0 && m - j < p.out_height;
-                    rows[j] = (inside ? dy_image + (m - j) * dy_row : zeros) + k0 * channels + c;
-                }
-                T* out[2];
-                for (std::int64_t r = 0; r < 2; ++r) {
-                    const bool inside = top + r >= 0 && top + r < p.in_height;
-                    out[r] =
-                        inside ? image + ((top + r) * p.in_width + left) * channels + c : nowhere;
-                }
-                blocks({rows, channels, packed + c, step, out, channels, k1 - k0,
-                        static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c)),
-                        e.bias ? e.bias + c : nullptr, e.activation, e.slope});
+            const T* rows[3];
+            for (std::int64_t j = 0; j <= reach; ++j) {
+                const bool inside = m - j >= 0 && m - j < p.out_height;
+                rows[j] = (inside ? dy_image + (m - j) * dy_row : zeros) + k0 * channels;
             }
+            T* out[2];
+            for (std::int64_t r = 0; r < 2; ++r) {
+                const bool inside = top + r >= 0 && top + r < p.in_height;
+                out[r] = inside ? image + ((top + r) * p.in_width + left) * channels : nowhere;
+            }
+            blocks({rows, packed, step, out, k1 - k0, channels, e.bias, e.activation, e.slope});
         }
         for (std::int64_t iy = std::max<std::int64_t>(top, 0); iy < std::min(top + 2, p.in_height);
              ++iy) {

@@ -5,6 +5,8 @@
 // With 16 registers (AVX2) 2 x 3 outputs: 6 sums, 9 weights, 54 FMAs against 20 loads.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/activation/activate.h"
 #include "cpu/convolution/kernels.h"
 #include "cpu/simd/vector.h"
@@ -133,46 +135,61 @@ void depthwise_pixel(const DepthwisePixel<T>& p) {
     }
 }
 
-template <class T, int kSize, bool kWhole>
-PYCONV_INLINE void depthwise_spread_row(const DepthwiseSpread<T>& p) {
+// The 2 x 2 inputs of one block, one vector of channels. The weights come from memory: pixels are
+// walked one after the other, so that all streams are contiguous.
+template <class T, int kSize, bool kActivate, class Lanes>
+PYCONV_INLINE void depthwise_spread_block(const DepthwiseSpread<T>& p, std::int64_t k,
+                                          std::int64_t c, Lanes lanes) {
     using V = Vec<T>;
     constexpr int kReach = (kSize + 1) / 2;
-    const int lanes = kWhole ? V::kLanes : p.lanes;
-    const V bias = p.bias ? load_lanes(p.bias, lanes) : V::zero();
-    for (std::int64_t k = 0; k < p.count; ++k) {
-        V sum[2][2] = {{bias, bias}, {bias, bias}};
+    const V bias = p.bias ? load_lanes(p.bias + c, lanes) : V::zero();
+    V sum[2][2] = {{bias, bias}, {bias, bias}};
 #pragma GCC unroll 3
-        for (int i = 0; i < kReach; ++i) {
+    for (int i = 0; i < kReach; ++i) {
 #pragma GCC unroll 3
-            for (int j = 0; j < kReach; ++j) {
-                const V dy = load_lanes(p.in[i] + (k - j) * p.in_pixel, lanes);
+        for (int j = 0; j < kReach; ++j) {
+            const V dy = load_lanes(p.in[i] + (k - j) * p.channels + c, lanes);
 #pragma GCC unroll 4
-                for (int q = 0; q < 4; ++q) {
-                    const int r = 2 * i + q / 2;
-                    const int s = 2 * j + q % 2;
-                    if (r >= kSize || s >= kSize) continue;
-                    const V w = V::load(p.weight + (r * kSize + s) * p.weight_step);
-                    sum[q / 2][q % 2] = fma(dy, w, sum[q / 2][q % 2]);
-                }
+            for (int q = 0; q < 4; ++q) {
+                const int r = 2 * i + q / 2;
+                const int s = 2 * j + q % 2;
+                if (r >= kSize || s >= kSize) continue;
+                const V w = V::load(p.weight + (r * kSize + s) * p.weight_step + c);
+                sum[q / 2][q % 2] = fma(dy, w, sum[q / 2][q % 2]);
             }
         }
+    }
 #pragma GCC unroll 2
-        for (int r = 0; r < 2; ++r) {
+    for (int r = 0; r < 2; ++r) {
 #pragma GCC unroll 2
-            for (int s = 0; s < 2; ++s) {
-                store_lanes(activate(p.activation, sum[r][s], p.slope),
-                            p.out[r] + (2 * k + s) * p.out_pixel, lanes);
-            }
+        for (int s = 0; s < 2; ++s) {
+            V y = sum[r][s];
+            if constexpr (kActivate) y = activate(p.activation, y, p.slope);
+            store_lanes(y, p.out[r] + (2 * k + s) * p.channels + c, lanes);
         }
+    }
+}
+
+template <class T, int kSize, bool kActivate>
+PYCONV_INLINE void depthwise_spread_row(const DepthwiseSpread<T>& p) {
+    constexpr int kLanes = Vec<T>::kLanes;
+    const std::int64_t whole = p.channels / kLanes * kLanes;
+    const int rest = static_cast<int>(p.channels - whole);
+    for (std::int64_t k = 0; k < p.count; ++k) {
+        for (std::int64_t c = 0; c < whole; c += kLanes) {
+            depthwise_spread_block<T, kSize, kActivate>(p, k, c,
+                                                        std::integral_constant<int, kLanes>());
+        }
+        if (rest > 0) depthwise_spread_block<T, kSize, kActivate>(p, k, whole, rest);
     }
 }
 
 template <class T, int kSize>
 void depthwise_spread(const DepthwiseSpread<T>& p) {
-    if (p.lanes == Vec<T>::kLanes) {
-        depthwise_spread_row<T, kSize, true>(p);
-    } else {
+    if (p.activation == Activation::none) {
         depthwise_spread_row<T, kSize, false>(p);
+    } else {
+        depthwise_spread_row<T, kSize, true>(p);
     }
 }
 

@@ -202,9 +202,10 @@ void pack_weight(const DenseKernels<T>& kernels, const TapMatrices<T>& weight, s
 }
 
 template <class T>
-bool packs_by_panel(std::int64_t rows, std::int64_t weight_size) {
-    return rows <= tuning::rows_by_panel &&
-           weight_size * static_cast<std::int64_t>(sizeof(T)) >= tuning::bytes_by_panel;
+bool packs_by_panel(std::int64_t rows, std::int64_t depth, std::int64_t weight_size) {
+    constexpr std::int64_t item = sizeof(T);
+    return rows * depth * item <= tuning::rows_by_panel &&
+           weight_size * item >= tuning::weight_by_panel;
 }
 
 #define PYCONV_INSTANTIATE(T)                                                                      \
@@ -215,7 +216,7 @@ bool packs_by_panel(std::int64_t rows, std::int64_t weight_size) {
     template TapMatrices<T> backward_matrices<T>(const WeightView<T>&, const ConvolutionProblem&); \
     template void pack_weight<T>(const DenseKernels<T>&, const TapMatrices<T>&, std::int64_t,      \
                                  std::int64_t, std::int64_t, std::int64_t, T*);                    \
-    template bool packs_by_panel<T>(std::int64_t, std::int64_t);
+    template bool packs_by_panel<T>(std::int64_t, std::int64_t, std::int64_t);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)
 

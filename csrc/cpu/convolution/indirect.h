@@ -97,6 +97,6 @@ void pack_weight(const DenseKernels<T>& kernels, const TapMatrices<T>& weight, s
 // Whether to pack a weight panel by panel: it is large, so that it would leave L2 before it is
 // used, and there are so few rows that one block holds them.
 template <class T>
-bool packs_by_panel(std::int64_t rows, std::int64_t weight_size);
+bool packs_by_panel(std::int64_t rows, std::int64_t depth, std::int64_t weight_size);
 
 }  // namespace pyconv

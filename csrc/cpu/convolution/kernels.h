@@ -38,19 +38,16 @@ struct DepthwisePixel {
     T slope;
 };
 
-// Backward data with stride 2, for one vector of channels. Each dy pixel and the ones before it
-// give a block of 2 x 2 inputs: tap (r, s) leads from dy (m - r / 2, k - s / 2) to the block's
-// (r % 2, s % 2).
+// Backward data with stride 2, all channels. Each dy pixel and the ones before it give a block of
+// 2 x 2 inputs: tap (r, s) leads from dy (m - r / 2, k - s / 2) to the block's (r % 2, s % 2).
 template <class T>
 struct DepthwiseSpread {
-    const T* const* in;  // dy rows m, m - 1, ..., at the first k
-    std::int64_t in_pixel;
-    const T* weight;  // [tap][weight_step]
+    const T* const* in;  // dy rows m, m - 1, ..., at the first k; pixels are `channels` apart
+    const T* weight;     // [tap][weight_step]
     std::int64_t weight_step;
-    T* const* out;  // two rows, at the block of the first k
-    std::int64_t out_pixel;
+    T* const* out;       // two rows, at the block of the first k
     std::int64_t count;  // blocks
-    int lanes;
+    std::int64_t channels;
     const T* bias;  // may be null
     Activation activation;
     T slope;

@@ -17,11 +17,10 @@ constexpr std::int64_t gemm_rows(int lanes) { return lanes >= 16 ? 140 : 96; }
 // weight pass.
 constexpr std::int64_t convolution_pixels(int lanes) { return lanes >= 16 ? 140 : 96; }
 
-// Up to this many rows, and from this size on, a weight is packed panel by panel where it is used:
-// a panel of 32 columns and 9 x 512 rows, 590 KB, stays in L2, while the whole would go to L3 and
-// back.
-constexpr std::int64_t rows_by_panel = 256;
-constexpr std::int64_t bytes_by_panel = 512 << 10;
+// From this size on a weight is packed panel by panel where it is used, if the rows are so few that
+// all of them stay in L2 beside a panel: the whole weight would go to L3 and back.
+constexpr std::int64_t weight_by_panel = 512 << 10;
+constexpr std::int64_t rows_by_panel = 400 << 10;
 
 // Weight gradient. Pixels summed between two visits of the accumulators: a panel of dy,
 // 512 x 32 x 4 = 64 KB, and a strip of x, 512 x 14 x 4 = 28 KB, stay in L2.
