@@ -1,6 +1,7 @@
 #include "cpu/convolution/indirect.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/memory.h"
 #include "core/threads.h"
@@ -109,12 +110,47 @@ void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
     }
 }
 
+namespace {
+
+// Whether the rows of a tile lie so far apart that all of them fall into the same sets of L1, of
+// 8 ways: with 14 rows each read would then miss it. (6 rows fit, but for the lines of the weight.)
 template <class T>
-void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& p) {
+bool rows_share_sets(const IndirectProblem<T>& p, std::int64_t tallest) {
+    const std::int64_t pitch = p.step_x * p.in_pixel * static_cast<std::int64_t>(sizeof(T));
+    return pitch % (tallest > 7 ? 4096 : 8192) == 0 && p.columns >= 64;
+}
+
+// A copy of the input with a gap after each pixel.
+template <class T>
+void spread_pixels(IndirectProblem<T>& p, Scratch& scratch) {
+    const std::int64_t pixels = p.batch * p.in_height * p.in_width;
+    const std::int64_t channels = p.in_pixel;
+    const std::int64_t pitch = channels + 16;
+    T* const copy = scratch.take<T>(pixels * pitch);
+    const EvenCut cut(pixels, std::max<std::int64_t>(1, 65536 / channels));
+    const T* const from = p.in;
+    parallel_for(cut.count(), static_cast<double>(pixels * channels) / 2e3, [&](std::int64_t i) {
+        for (std::int64_t j = cut.begin(i); j < cut.begin(i) + cut.size(i); ++j) {
+            std::memcpy(copy + j * pitch, from + j * channels, channels * sizeof(T));
+        }
+    });
+    p.in = copy;
+    p.in_pixel = pitch;
+    p.in_row = p.in_width * pitch;
+    p.in_image = p.in_height * p.in_row;
+}
+
+}  // namespace
+
+template <class T>
+void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& problem) {
+    IndirectProblem<T> p = problem;
     const std::int64_t rows = p.batch * p.grid_height * p.grid_width;
     if (rows == 0 || p.columns == 0) return;
     const Panels<T> panels(kernels, p.columns);
     const std::int64_t tallest = kernels.max_rows[panels.vectors(0)];
+    Scratch scratch;
+    if (rows_share_sets(p, tallest) && !p.taps.empty()) spread_pixels(p, scratch);
     const bool by_panel = p.packed == nullptr;
     const std::int64_t per_block =
         by_panel ? rows
@@ -128,7 +164,6 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& p) {
     const auto taps = static_cast<std::int64_t>(p.taps.size());
     const std::int64_t per_group = panels.size(p.packed_taps * p.depth);
 
-    Scratch scratch;
     T* const zeros = scratch.take<T>(std::max<std::int64_t>(p.depth, 1));
     std::fill(zeros, zeros + p.depth, T(0));
     std::vector<Tap> own_taps = p.taps;  // as a panel holds them that was packed for this problem
