@@ -20,14 +20,23 @@ Call = Callable[[], Any]
 RESULTS = Path(__file__).parent / "results" / "floor.md"
 
 
+def aligned(x: np.ndarray) -> np.ndarray:
+    """A copy whose memory begins at a line of the cache, as the results of both peers do."""
+    memory = np.empty(x.nbytes + 64, np.uint8)
+    first = -memory.ctypes.data % 64
+    result = memory[first : first + x.nbytes].view(x.dtype).reshape(x.shape)
+    result[...] = x
+    return result
+
+
 def channels_last(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     n, c, h, w = shape
-    return rng.standard_normal((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
+    return aligned(rng.standard_normal((n, h, w, c), np.float32)).transpose(0, 3, 1, 2)
 
 
 def parameter(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     out, per_group, kh, kw = shape
-    return rng.standard_normal((kh, kw, per_group, out), np.float32).transpose(3, 2, 0, 1)
+    return aligned(rng.standard_normal((kh, kw, per_group, out), np.float32)).transpose(3, 2, 0, 1)
 
 
 def both_layouts(*arrays: np.ndarray) -> Iterator[tuple[str, list[torch.Tensor]]]:

@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <limits>
 #include <mutex>
 #include <new>
@@ -73,7 +75,7 @@ class CachingPool {
             statistics_.live += size;
             statistics_.high_water = std::max(statistics_.high_water, statistics_.live);
             if (size_class < static_cast<int>(free_.size()) && !free_[size_class].empty()) {
-                char* memory = free_[size_class].back();
+                char* memory = free_[size_class].back().memory;
                 free_[size_class].pop_back();
                 statistics_.cached -= size;
                 return memory + kAlignment;
@@ -99,24 +101,23 @@ class CachingPool {
     void release(void* block) {
         char* memory = static_cast<char*>(block) - kAlignment;
         const Header header = *reinterpret_cast<Header*>(memory);
+        std::vector<char*> surplus;
         {
             std::lock_guard<std::mutex> lock(mutex);
             statistics_.live -= header.size;
-            const std::size_t kept = statistics_.cached + header.size;
-            if (kept <= limit_ && kept + statistics_.live <= statistics_.high_water) {
-                if (header.size_class >= static_cast<int>(free_.size())) {
-                    free_.resize(header.size_class + 1);
-                }
-                free_[header.size_class].push_back(memory);
-                statistics_.cached = kept;
-                return;
+            if (header.size_class >= static_cast<int>(free_.size())) {
+                free_.resize(header.size_class + 1);
             }
+            free_[header.size_class].push_back({memory, ++releases_});
+            statistics_.cached += header.size;
+            const std::size_t most = std::min(limit_, statistics_.high_water - statistics_.live);
+            while (statistics_.cached > most) surplus.push_back(drop_oldest());
         }
-        std::free(memory);
+        for (char* block : surplus) std::free(block);
     }
 
     void trim() {
-        std::vector<std::vector<char*>> blocks;
+        std::vector<std::deque<Free>> blocks;
         {
             std::lock_guard<std::mutex> lock(mutex);
             blocks.swap(free_);
@@ -124,7 +125,7 @@ class CachingPool {
             statistics_.high_water = statistics_.live;
         }
         for (auto& list : blocks) {
-            for (char* memory : list) std::free(memory);
+            for (const Free& block : list) std::free(block.memory);
         }
     }
 
@@ -136,8 +137,28 @@ class CachingPool {
     std::mutex mutex;
 
   private:
+    struct Free {
+        char* memory;
+        std::uint64_t released;  // counts up
+    };
+
+    // What has not been asked for longest makes room; there is at least one block.
+    char* drop_oldest() {
+        std::deque<Free>* oldest = nullptr;
+        for (auto& list : free_) {
+            if (!list.empty() && (!oldest || list.front().released < oldest->front().released)) {
+                oldest = &list;
+            }
+        }
+        char* const memory = oldest->front().memory;
+        oldest->pop_front();
+        statistics_.cached -= reinterpret_cast<Header*>(memory)->size;
+        return memory;
+    }
+
     std::size_t limit_;
-    std::vector<std::vector<char*>> free_;
+    std::uint64_t releases_ = 0;
+    std::vector<std::deque<Free>> free_;  // by size class, the last released last
     PoolStatistics statistics_{0, 0, 0};
 };
 

@@ -5,6 +5,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "cpu/activation/kernels.h"
+#include "cpu/tuning/blocks.h"
 
 namespace pyconv {
 
@@ -13,13 +14,9 @@ namespace {
 // Elements of a task: 128 KB of floats.
 constexpr std::int64_t kChunk = 32768;
 
-// Results from this size on are written past the caches, as they would leave them anyway before
-// they are read; this spares reading them first.
-constexpr std::int64_t kPastCaches = std::int64_t{32} << 20;
-
 template <class T>
 bool past_caches(const T* y, std::int64_t n) {
-    return n * static_cast<std::int64_t>(sizeof(T)) >= kPastCaches &&
+    return n * static_cast<std::int64_t>(sizeof(T)) >= tuning::past_caches &&
            reinterpret_cast<std::uintptr_t>(y) % kAlignment == 0;
 }
 

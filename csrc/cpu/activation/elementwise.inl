@@ -23,6 +23,13 @@ PYCONV_INLINE void for_each_vector(T* y, std::int64_t n, bool past_caches, F f) 
         for (; i + kLanes <= n; i += kLanes) f(i, kLanes).stream(y + i);
         stream_fence();
     } else {
+        // Two at a time: their chains of operations overlap.
+        for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+            const Vec<T> a = f(i, kLanes);
+            const Vec<T> b = f(i + kLanes, kLanes);
+            a.store(y + i);
+            b.store(y + i + kLanes);
+        }
         for (; i + kLanes <= n; i += kLanes) f(i, kLanes).store(y + i);
     }
     if (i < n) {

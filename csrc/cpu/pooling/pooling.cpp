@@ -6,6 +6,8 @@
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "cpu/dense/gemm.h"
+#include "cpu/dense/kernels.h"
 #include "cpu/dense/panels.h"
 #include "cpu/pooling/kernels.h"
 #include "cpu/tuning/blocks.h"
@@ -57,19 +59,16 @@ std::int64_t cells_of(const Axis& rows, const Axis& columns, std::int64_t row, s
 // y = the mean over all pixels of one image. Few channels are summed as several pixels side by
 // side, in whole vectors.
 template <class T>
-void plane_mean(const PoolingKernels<T>& kernels, std::int64_t pixels, std::int64_t channels,
-                const T* x, T* y) {
+void plane_mean(Isa isa, std::int64_t pixels, std::int64_t channels, const T* x, T* y) {
     Scratch scratch;
-    const std::int64_t wanted = 4 * kernels.lanes;
+    const std::int64_t wanted = 4 * dense_kernels<T>(isa).lanes;
     std::int64_t joined = 1;
     if (channels < wanted) joined = wanted / std::gcd(channels, wanted);
     if (pixels < 4 * joined) joined = 1;
     const std::int64_t width = channels * joined;
     const std::int64_t taps = pixels / joined;
-    std::int64_t* const offsets = scratch.take<std::int64_t>(taps);
-    for (std::int64_t tap = 0; tap < taps; ++tap) offsets[tap] = tap * width;
     T* const sums = scratch.take<T>(width);
-    kernels.sum({x, offsets, nullptr, taps, T(1), sums, 1, 0, 0, width});
+    column_sums(isa, x, taps, width, width, sums);
     for (std::int64_t i = 1; i < joined; ++i) {
         for (std::int64_t c = 0; c < channels; ++c) sums[c] += sums[i * channels + c];
     }
@@ -92,8 +91,7 @@ void gather_sums(Isa isa, const Axis& rows, const Axis& columns, std::int64_t im
     if (is_whole_mean(rows) && is_whole_mean(columns) && channels > 0) {
         const std::int64_t pixels = rows.size * columns.size;
         for_rows(rows, columns, images, channels, sizeof(T), [&](std::int64_t image, std::int64_t) {
-            plane_mean(kernels, pixels, channels, x + image * pixels * channels,
-                       y + image * channels);
+            plane_mean(isa, pixels, channels, x + image * pixels * channels, y + image * channels);
         });
         return;
     }
