@@ -6,13 +6,6 @@
 
 namespace pyconv::PYCONV_ISA {
 
-// What was written past the caches is there for other threads from here on.
-PYCONV_INLINE void stream_fence() {
-#if defined(PYCONV_ISA_avx512) || defined(PYCONV_ISA_avx2)
-    _mm_sfence();
-#endif
-}
-
 // f(i, lanes) gives a vector of results from element i on; `past_caches`: y is aligned to vectors,
 // and so large that it leaves the caches before anyone reads it.
 template <class T, class F>

@@ -24,6 +24,7 @@ struct SumRun {
     T divisor;
     T* out;
     std::int64_t count, in_step, out_step, channels;
+    bool past_caches;  // out is aligned to vectors, and so large that it leaves the caches
 };
 
 // out = the largest, and the number of its cell: numbers[tap] + q * number_step. The first wins a

@@ -98,6 +98,11 @@ void gather_sums(Isa isa, const Axis& rows, const Axis& columns, std::int64_t im
     const std::vector<Run> runs = columns.runs();
     const std::int64_t most = widest(rows) * widest(columns);
     const bool weighted = !rows.weights.empty() || !columns.weights.empty();
+    const std::int64_t bytes =
+        images * rows.outputs * columns.outputs * channels * static_cast<std::int64_t>(sizeof(T));
+    const bool past_caches = bytes >= tuning::past_caches &&
+                             channels * static_cast<std::int64_t>(sizeof(T)) % kAlignment == 0 &&
+                             reinterpret_cast<std::uintptr_t>(y) % kAlignment == 0;
     for_rows(rows, columns, images, channels, sizeof(T), [&](std::int64_t image, std::int64_t row) {
         Scratch scratch;
         std::int64_t* const offsets = scratch.take<std::int64_t>(most);
@@ -126,6 +131,7 @@ void gather_sums(Isa isa, const Axis& rows, const Axis& columns, std::int64_t im
             p.in_step = columns.cell_step * channels;
             p.out_step = run.step * channels;
             p.channels = channels;
+            p.past_caches = past_caches;
             if (run.step == 1 && columns.cell_step == 1) {
                 p.channels *= run.count;  // the outputs are neighbours, as their cells are
                 p.count = 1;

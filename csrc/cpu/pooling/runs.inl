@@ -30,6 +30,19 @@ template <class T>
 PYCONV_INLINE void store(Vec<T> v, T* p, int lanes) {
     v.store_partial(p, lanes);
 }
+// Past the caches where that is wanted.
+template <class T>
+PYCONV_INLINE void put(Vec<T> v, T* p, Whole<T>, bool past_caches) {
+    if (past_caches) {
+        v.stream(p);
+    } else {
+        v.store(p);
+    }
+}
+template <class T>
+PYCONV_INLINE void put(Vec<T> v, T* p, int lanes, bool) {
+    v.store_partial(p, lanes);
+}
 // Integers, as the bits of a Vec.
 template <class T, class L>
 PYCONV_INLINE Vec<T> load_integers(const LaneInteger<T>* p, L lanes) {
@@ -126,7 +139,7 @@ PYCONV_INLINE void sum_run_with(const SumRun<T>& p) {
         }
 #pragma GCC unroll 4
         for (int v = 0; v < kCount; ++v) {
-            store(total[v], p.out + block.out + v * block.out_next, lanes);
+            put(total[v], p.out + block.out + v * block.out_next, lanes, p.past_caches);
         }
     });
 }
@@ -138,8 +151,8 @@ PYCONV_INLINE void copy_run(const SumRun<T>& p) {
     for_blocks<T>(p, [&](auto vectors, auto lanes, const Block& block) PYCONV_INLINE_LAMBDA {
 #pragma GCC unroll 4
         for (int v = 0; v < decltype(vectors)::value; ++v) {
-            store(load(in + block.in + v * block.in_next, lanes),
-                  p.out + block.out + v * block.out_next, lanes);
+            put(load(in + block.in + v * block.in_next, lanes),
+                p.out + block.out + v * block.out_next, lanes, p.past_caches);
         }
     });
 }
@@ -153,6 +166,7 @@ void sum_run(const SumRun<T>& p) {
     } else {
         sum_run_with<T, false>(p);
     }
+    if (p.past_caches) stream_fence();
 }
 
 template <class T, bool kIndex>
