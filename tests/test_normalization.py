@@ -479,3 +479,19 @@ def test_bad_input() -> None:
     for call, error, message in bad_calls():
         with pytest.raises(error, match=message):
             call()
+
+
+def test_results_that_go_past_the_caches(isa: str, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((9, 90, 91, 64), np.float32).transpose(0, 3, 1, 2)  # 18.9 MB
+    dy = x[::-1]
+    gamma, beta, mean = (rng.standard_normal(64).astype(np.float32) for _ in range(3))
+    var = np.full(64, 1.5, np.float32)
+    y = kernels.batch_norm_inference(x, gamma, beta, mean, var, activation="relu")
+    for image in range(len(x)):
+        small = kernels.batch_norm_inference(
+            x[image : image + 1], gamma, beta, mean, var, activation="relu"
+        )
+        assert_same_bits(y[image : image + 1], small)
+    inputs = (dy, x, gamma, mean, var)
+    expected = reference.batch_norm_backward(*wide(*inputs))
+    check_gradients(kernels.batch_norm_backward(*inputs), expected, wide(*inputs), (0, 2, 3))

@@ -221,3 +221,16 @@ def test_the_import_is_lazy_and_whole():
     assert done.returncode == 0, done.stderr
     with pytest.raises(AttributeError, match="'pyconv' has no attribute 'conv5d'"):
         pyconv.conv5d  # noqa: B018
+
+
+def test_a_full_cache_makes_room_for_what_was_released_last():
+    def kept(channels: int) -> int:
+        """The address of a result that is released at once."""
+        x = np.ones((1, channels, 64, 64), np.float32)
+        return kernels.relu(x).ctypes.data
+
+    pyconv.empty_cache()
+    held = [kernels.relu(np.ones((1, 40, 64, 64), np.float32)) for _ in range(4)]
+    del held  # the cache is full of these
+    kept(90)
+    assert kept(90) == kept(90)

@@ -22,6 +22,7 @@ struct NormalizeRows {
     const T* beta;
     Activation activation;
     T slope;
+    bool past_caches;  // y is aligned to vectors, and so large that it leaves the caches
 };
 
 // dz = dy times the activation's derivative, from its output y; then
@@ -51,6 +52,7 @@ struct GradientRows {
     const T* scale;
     const T* slope;
     const T* offset;
+    bool past_caches;  // as above, dx
 };
 
 template <class T>

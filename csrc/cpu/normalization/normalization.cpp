@@ -7,6 +7,7 @@
 #include "core/threads.h"
 #include "cpu/normalization/kernels.h"
 #include "cpu/normalization/matrix.h"
+#include "cpu/tuning/blocks.h"
 
 namespace pyconv {
 
@@ -79,7 +80,8 @@ class Normalization {
                                    joined(scale, scratch),
                                    joined(zeros, scratch),
                                    p_.activation,
-                                   static_cast<T>(p_.slope)};
+                                   static_cast<T>(p_.slope),
+                                   goes_past_caches(y)};
         for_tasks(whole_, residual ? 3 : 2, true,
                   [&](std::int64_t first, std::int64_t rows, std::int64_t column,
                       std::int64_t columns, std::int64_t) {
@@ -103,8 +105,15 @@ class Normalization {
             if (residual) task.residual += rest_;
             task.rows = rest_rows_;
             task.columns = task.step = c;
+            task.past_caches = false;
             kernels_.normalize(task);
         }
+    }
+
+    bool goes_past_caches(const T* result) const {
+        const auto row = static_cast<std::int64_t>(whole_.columns * sizeof(T));
+        return whole_.rows * row >= tuning::past_caches && row % kAlignment == 0 &&
+               reinterpret_cast<std::uintptr_t>(result) % kAlignment == 0;
     }
 
     // dbeta = sum dz, dgamma = sum dz (x - mean) / sqrt(var + eps), of one image.
@@ -204,7 +213,8 @@ class Normalization {
                                   joined(mean, scratch),
                                   joined(scale, scratch),
                                   joined(slope, scratch),
-                                  joined(offset, scratch)};
+                                  joined(offset, scratch),
+                                  goes_past_caches(dx)};
         const auto run = [&](std::int64_t at, std::int64_t rows, std::int64_t columns,
                              std::int64_t step, std::int64_t column) {
             GradientRows<T> task = all;
@@ -218,6 +228,7 @@ class Normalization {
             task.scale += column;
             task.slope += column;
             task.offset += column;
+            task.past_caches = all.past_caches && step == whole_.columns;
             kernels_.gradient(task);
         };
         for_tasks(whole_, 3, true,

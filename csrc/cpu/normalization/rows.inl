@@ -33,6 +33,20 @@ template <class T>
 PYCONV_INLINE void store(Vec<T> v, T* p, int lanes) {
     v.store_partial(p, lanes);
 }
+// Past the caches where that is wanted.
+template <class T>
+PYCONV_INLINE void put(Vec<T> v, T* p, std::integral_constant<int, Vec<T>::kLanes>,
+                       bool past_caches) {
+    if (past_caches) {
+        v.stream(p);
+    } else {
+        v.store(p);
+    }
+}
+template <class T>
+PYCONV_INLINE void put(Vec<T> v, T* p, int lanes, bool) {
+    v.store_partial(p, lanes);
+}
 
 template <class T>
 void row_sums(const T* x, std::int64_t rows, std::int64_t columns, std::int64_t step, T* sum) {
@@ -120,9 +134,10 @@ PYCONV_INLINE void normalize_rows_with(const NormalizeRows<T>& p, A activation) 
             Vec<T> v = fma(load(p.x + at, lanes) - load(p.mean + j, lanes),
                            load(p.scale + j, lanes), load(p.beta + j, lanes));
             if constexpr (kResidual) v = v + load(p.residual + at, lanes);
-            store(activate(activation, v, p.slope), p.y + at, lanes);
+            put(activate(activation, v, p.slope), p.y + at, lanes, p.past_caches);
         });
     }
+    if (p.past_caches) stream_fence();
 }
 
 template <class T>
@@ -190,9 +205,10 @@ void gradient_rows(const GradientRows<T>& p) {
             const V dz =
                 fma(load(p.dz + at, lanes), load(p.scale + j, lanes), load(p.offset + j, lanes));
             const V deviation = load(p.x + at, lanes) - load(p.mean + j, lanes);
-            store(fma(deviation, load(p.slope + j, lanes), dz), p.dx + at, lanes);
+            put(fma(deviation, load(p.slope + j, lanes), dz), p.dx + at, lanes, p.past_caches);
         });
     }
+    if (p.past_caches) stream_fence();
 }
 
 }  // namespace pyconv::PYCONV_ISA
