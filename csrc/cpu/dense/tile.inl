@@ -41,42 +41,78 @@ __attribute__((noinline)) void finish_row(const T* sums, T* row, int vectors, in
     }
 }
 
-// Stores a tile; c(i) is its row i. The usual cases are unrolled with the tile in registers.
+// The usual last steps, unrolled with the tile in registers; kWhole: the last vector is.
+template <class T, int kRows, int kVectors, bool kWhole, class Row>
+PYCONV_INLINE void finish_plain(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last, const T* bias,
+                                bool relu) {
+    using V = Vec<T>;
+    constexpr int kLanes = V::kLanes;
+    V biases[kVectors];
+#pragma GCC unroll 3
+    for (int j = 0; j < kVectors; ++j) {
+        const bool whole = kWhole || j < kVectors - 1;
+        biases[j] = !bias   ? V::zero()
+                    : whole ? V::load(bias + j * kLanes)
+                            : V::load_partial(bias + j * kLanes, last);
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < kRows; ++i) {
+        T* const row = c(i);
+#pragma GCC unroll 3
+        for (int j = 0; j < kVectors; ++j) {
+            V s = sum[i][j] + biases[j];
+            if (relu) s = max(V::zero(), s);
+            if (kWhole || j < kVectors - 1) {
+                s.store(row + j * kLanes);
+            } else {
+                s.store_partial(row + j * kLanes, last);
+            }
+        }
+    }
+}
+
+template <class T, int kRows, int kVectors, bool kWhole, class Row>
+PYCONV_INLINE void finish_adding(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last) {
+    using V = Vec<T>;
+    constexpr int kLanes = V::kLanes;
+#pragma GCC unroll 14
+    for (int i = 0; i < kRows; ++i) {
+        T* const row = c(i);
+#pragma GCC unroll 3
+        for (int j = 0; j < kVectors; ++j) {
+            T* const p = row + j * kLanes;
+            if (kWhole || j < kVectors - 1) {
+                (sum[i][j] + V::load(p)).store(p);
+            } else {
+                (sum[i][j] + V::load_partial(p, last)).store_partial(p, last);
+            }
+        }
+    }
+}
+
+// Stores a tile; c(i) is its row i.
 template <class T, int kRows, int kVectors, class Row>
 PYCONV_INLINE void finish(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last, const Epilogue<T>& e) {
     using V = Vec<T>;
     constexpr int kLanes = V::kLanes;
     const bool relu = e.activation == Activation::relu;
-    if (last == kLanes && e.alpha == T(1) && e.residual_offset == 0 && !e.accumulate &&
-        (e.activation == Activation::none || relu)) {
-        V bias[kVectors];
-#pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) {
-            bias[j] = e.bias ? V::load(e.bias + j * kLanes) : V::zero();
-        }
-#pragma GCC unroll 14
-        for (int i = 0; i < kRows; ++i) {
-            T* const row = c(i);
-#pragma GCC unroll 3
-            for (int j = 0; j < kVectors; ++j) {
-                V s = sum[i][j] + bias[j];
-                if (relu) s = max(V::zero(), s);
-                s.store(row + j * kLanes);
+    if (e.alpha == T(1) && e.residual_offset == 0 && (e.activation == Activation::none || relu)) {
+        if (!e.accumulate) {
+            if (last == kLanes) {
+                finish_plain<T, kRows, kVectors, true>(sum, c, last, e.bias, relu);
+            } else {
+                finish_plain<T, kRows, kVectors, false>(sum, c, last, e.bias, relu);
             }
+            return;
         }
-        return;
-    }
-    if (last == kLanes && e.alpha == T(1) && e.residual_offset == 0 && !e.bias &&
-        e.activation == Activation::none) {
-#pragma GCC unroll 14
-        for (int i = 0; i < kRows; ++i) {
-            T* const row = c(i);
-#pragma GCC unroll 3
-            for (int j = 0; j < kVectors; ++j) {
-                (sum[i][j] + V::load(row + j * kLanes)).store(row + j * kLanes);
+        if (!e.bias && !relu) {
+            if (last == kLanes) {
+                finish_adding<T, kRows, kVectors, true>(sum, c, last);
+            } else {
+                finish_adding<T, kRows, kVectors, false>(sum, c, last);
             }
+            return;
         }
-        return;
     }
     alignas(64) T sums[kRows][kVectors * kLanes];
 #pragma GCC unroll 14
