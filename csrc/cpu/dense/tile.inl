@@ -133,6 +133,12 @@ void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
 #pragma GCC unroll 3
         for (int j = 0; j < kVectors; ++j) sum[i][j] = V::zero();
     }
+    // The lines of the result come while the sum runs.
+#pragma GCC unroll 14
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 3
+        for (int j = 0; j < kVectors; ++j) __builtin_prefetch(tile.c[i] + j * kLanes, 1, 3);
+    }
     const std::int64_t depth = tile.depth;
     const std::int64_t step = tile.b_step;
     for (std::int64_t t = 0; t < tile.taps; ++t) {
