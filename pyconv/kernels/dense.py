@@ -8,6 +8,7 @@ import numpy as np
 
 from pyconv import _cpu
 from pyconv.kernels import _checks as check
+from pyconv.kernels.convolution import PackedWeight
 
 __all__ = ["gemm", "linear", "linear_backward"]
 
@@ -132,8 +133,6 @@ def linear(
     >>> kernels.linear(x, weight, activation="relu")
     array([[3., 0., 6.]], dtype=float32)
     """
-    from pyconv.kernels.convolution import PackedWeight
-
     check.float_array("linear", "x", x, 2)
     if isinstance(weight, PackedWeight):
         return weight._linear(x, bias, activation, out)
