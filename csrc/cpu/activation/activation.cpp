@@ -5,7 +5,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "cpu/activation/kernels.h"
-#include "cpu/tuning/blocks.h"
+#include "cpu/past_caches.h"
 
 namespace pyconv {
 
@@ -13,12 +13,6 @@ namespace {
 
 // Elements of a task: 128 KB of floats.
 constexpr std::int64_t kChunk = 32768;
-
-template <class T>
-bool past_caches(const T* y, std::int64_t n) {
-    return n * static_cast<std::int64_t>(sizeof(T)) >= tuning::past_caches &&
-           reinterpret_cast<std::uintptr_t>(y) % kAlignment == 0;
-}
 
 double microseconds(Activation activation, std::int64_t n) {
     const bool smooth = activation >= Activation::sigmoid;
@@ -68,7 +62,7 @@ void softmax_tasks(const SoftmaxShape& s, Rows rows, Columns columns) {
 template <class T>
 void activation_forward(Isa isa, Activation activation, const T* x, T* y, std::int64_t n, T slope) {
     const auto kernel = activation_kernels<T>(isa).forward[static_cast<int>(activation)];
-    const bool stream = past_caches(y, n);
+    const bool stream = goes_past_caches(y, 1, n);
     in_chunks(activation, n, [&](std::int64_t begin, std::int64_t count) {
         kernel(x + begin, y + begin, count, slope, stream);
     });
@@ -78,7 +72,7 @@ template <class T>
 void activation_backward(Isa isa, Activation activation, const T* dy, const T* x, T* dx,
                          std::int64_t n, T slope) {
     const auto kernel = activation_kernels<T>(isa).backward[static_cast<int>(activation)];
-    const bool stream = past_caches(dx, n);
+    const bool stream = goes_past_caches(dx, 1, n);
     in_chunks(activation, n, [&](std::int64_t begin, std::int64_t count) {
         kernel(dy + begin, x + begin, dx + begin, count, slope, stream);
     });

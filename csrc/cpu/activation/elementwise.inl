@@ -31,15 +31,10 @@ PYCONV_INLINE void for_each_vector(T* y, std::int64_t n, bool past_caches, F f) 
     }
 }
 
-template <class T>
-PYCONV_INLINE Vec<T> load_some(const T* p, int lanes) {
-    return lanes == Vec<T>::kLanes ? Vec<T>::load(p) : Vec<T>::load_partial(p, lanes);
-}
-
 template <class T, Activation kActivation>
 void forward(const T* x, T* y, std::int64_t n, T slope, bool past_caches) {
     for_each_vector(y, n, past_caches, [&](std::int64_t i, int lanes) PYCONV_INLINE_LAMBDA {
-        const Vec<T> v = load_some(x + i, lanes);
+        const Vec<T> v = load(x + i, lanes);
         if constexpr (kActivation == Activation::sigmoid) {
             return sigmoid(v);
         } else if constexpr (kActivation == Activation::tanh) {
@@ -89,8 +84,7 @@ template <class T, Activation kActivation>
 void backward(const T* dy, const T* x, T* dx, std::int64_t n, T slope, bool past_caches) {
     const Vec<T> slopes = Vec<T>::broadcast(slope);
     for_each_vector(dx, n, past_caches, [&](std::int64_t i, int lanes) PYCONV_INLINE_LAMBDA {
-        return differentiate<T, kActivation>(load_some(dy + i, lanes), load_some(x + i, lanes),
-                                             slopes);
+        return differentiate<T, kActivation>(load(dy + i, lanes), load(x + i, lanes), slopes);
     });
 }
 

@@ -41,14 +41,6 @@ PYCONV_INLINE Vec<T> load_row(const T* p, int lanes, T rest) {
     if (lanes == Vec<T>::kLanes) return Vec<T>::load(p);
     return select(first_lanes<T>(lanes), Vec<T>::load_partial(p, lanes), Vec<T>::broadcast(rest));
 }
-template <class T>
-PYCONV_INLINE void store_row(Vec<T> v, T* p, int lanes) {
-    if (lanes == Vec<T>::kLanes) {
-        v.store(p);
-    } else {
-        v.store_partial(p, lanes);
-    }
-}
 
 // A NaN may get lost here: exp(x - max) finds it again.
 template <class T>
@@ -72,7 +64,7 @@ PYCONV_INLINE T row_exponentials(const T* x, std::int64_t n, T top, T* y) {
         const V e = exp_of_negative(load_row(x + i, lanes, -std::numeric_limits<T>::infinity()) -
                                     V::broadcast(top));
         sum = sum + e;
-        if (kStore) store_row(e, y + i, lanes);
+        if (kStore) store(e, y + i, lanes);
     });
     return reduce_add(sum);
 }
@@ -86,12 +78,12 @@ void softmax_rows(const T* x, T* y, std::int64_t rows, std::int64_t n) {
         if (kLogarithm) {
             const V shift = V::broadcast(logarithm(sum));
             along_row<T>(n, [&](std::int64_t i, int lanes) PYCONV_INLINE_LAMBDA {
-                store_row(load_row(x + i, lanes, T(0)) - V::broadcast(top) - shift, y + i, lanes);
+                store(load_row(x + i, lanes, T(0)) - V::broadcast(top) - shift, y + i, lanes);
             });
         } else {
             const V scale = V::broadcast(T(1) / sum);
             along_row<T>(n, [&](std::int64_t i, int lanes) PYCONV_INLINE_LAMBDA {
-                store_row(load_row(y + i, lanes, T(0)) * scale, y + i, lanes);
+                store(load_row(y + i, lanes, T(0)) * scale, y + i, lanes);
             });
         }
     }
@@ -118,9 +110,9 @@ void softmax_backward_rows(const T* dy, const T* y, T* dx, std::int64_t rows, st
         });
         const V sum = V::broadcast(reduce_add(sums));
         along_row<T>(n, [&](std::int64_t i, int lanes) PYCONV_INLINE_LAMBDA {
-            store_row(softmax_derivative<T, kLogarithm>(load_row(dy + i, lanes, T(0)),
-                                                        load_row(y + i, lanes, T(0)), sum),
-                      dx + i, lanes);
+            store(softmax_derivative<T, kLogarithm>(load_row(dy + i, lanes, T(0)),
+                                                    load_row(y + i, lanes, T(0)), sum),
+                  dx + i, lanes);
         });
     }
 }
@@ -139,14 +131,14 @@ void softmax_columns(const T* x, T* y, std::int64_t length, std::int64_t step,
         for (std::int64_t k = 0; k < length; ++k) {
             const V e = exp_of_negative(load_row(x + k * step + j, lanes, T(0)) - top);
             sum = sum + e;
-            if (!kLogarithm) store_row(e, y + k * step + j, lanes);
+            if (!kLogarithm) store(e, y + k * step + j, lanes);
         }
         const V last = kLogarithm ? logarithms(sum) : V::broadcast(T(1)) / sum;
         for (std::int64_t k = 0; k < length; ++k) {
             T* const to = y + k * step + j;
-            store_row(kLogarithm ? load_row(x + k * step + j, lanes, T(0)) - top - last
-                                 : load_row(to, lanes, T(0)) * last,
-                      to, lanes);
+            store(kLogarithm ? load_row(x + k * step + j, lanes, T(0)) - top - last
+                             : load_row(to, lanes, T(0)) * last,
+                  to, lanes);
         }
     });
 }
@@ -164,9 +156,9 @@ void softmax_backward_columns(const T* dy, const T* y, T* dx, std::int64_t lengt
         }
         for (std::int64_t k = 0; k < length; ++k) {
             const std::int64_t i = k * step + j;
-            store_row(softmax_derivative<T, kLogarithm>(load_row(dy + i, lanes, T(0)),
-                                                        load_row(y + i, lanes, T(0)), sum),
-                      dx + i, lanes);
+            store(softmax_derivative<T, kLogarithm>(load_row(dy + i, lanes, T(0)),
+                                                    load_row(y + i, lanes, T(0)), sum),
+                  dx + i, lanes);
         }
     });
 }

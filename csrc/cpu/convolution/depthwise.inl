@@ -5,26 +5,11 @@
 // With 16 registers (AVX2) 2 x 3 outputs: 6 sums, 9 weights, 54 FMAs against 20 loads.
 #pragma once
 
-#include <type_traits>
-
 #include "cpu/activation/activate.h"
 #include "cpu/convolution/kernels.h"
 #include "cpu/simd/vector.h"
 
 namespace pyconv::PYCONV_ISA {
-
-template <class T>
-PYCONV_INLINE Vec<T> load_lanes(const T* p, int lanes) {
-    return lanes == Vec<T>::kLanes ? Vec<T>::load(p) : Vec<T>::load_partial(p, lanes);
-}
-template <class T>
-PYCONV_INLINE void store_lanes(Vec<T> v, T* p, int lanes) {
-    if (lanes == Vec<T>::kLanes) {
-        v.store(p);
-    } else {
-        v.store_partial(p, lanes);
-    }
-}
 
 // kColumns outputs of kRows rows, from output column `x` on.
 template <class T, int kSize, int kStride, int kRows, int kColumns, bool kWhole>
@@ -42,7 +27,7 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
         const T* row = p.in[y] + x * kStride * p.in_pixel;
 #pragma GCC unroll 12
         for (int i = 0; i < kSize + kStride * (kColumns - 1); ++i) {
-            const V v = load_lanes(row + i * p.in_pixel, lanes);
+            const V v = load(row + i * p.in_pixel, lanes);
 #pragma GCC unroll 2
             for (int r = 0; r < kRows; ++r) {
                 const int ty = y - r * kStride;
@@ -67,7 +52,7 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
             } else if (p.activation == Activation::relu6) {
                 s = min(V::broadcast(T(6)), max(V::zero(), s));
             }
-            store_lanes(s, p.out[r] + (x + q) * p.out_pixel, lanes);
+            store(s, p.out[r] + (x + q) * p.out_pixel, lanes);
         }
     }
 }
@@ -76,7 +61,7 @@ template <class T, int kSize, int kStride, int kRows, bool kWhole>
 PYCONV_INLINE void depthwise_row(const DepthwiseRows<T>& p) {
     using V = Vec<T>;
     constexpr int kColumns = V::kLanes * sizeof(T) == 64 ? 4 : 3;
-    const V bias = p.bias ? load_lanes(p.bias, p.lanes) : V::zero();
+    const V bias = p.bias ? load(p.bias, p.lanes) : V::zero();
     std::int64_t x = 0;
     for (; x + kColumns <= p.count; x += kColumns) {
         depthwise_block<T, kSize, kStride, kRows, kColumns, kWhole>(p, x, bias);
@@ -92,8 +77,7 @@ PYCONV_INLINE void depthwise_row(const DepthwiseRows<T>& p) {
         for (int r = 0; r < kRows; ++r) {
             for (x = 0; x < p.count; ++x) {
                 T* out = p.out[r] + x * p.out_pixel;
-                store_lanes(activate(p.activation, load_lanes(out, p.lanes), p.slope), out,
-                            p.lanes);
+                store(activate(p.activation, load(out, p.lanes), p.slope), out, p.lanes);
             }
         }
     }
@@ -127,11 +111,11 @@ void depthwise_pixel(const DepthwisePixel<T>& p) {
     }
     for (; c < p.channels; c += kLanes) {
         const int lanes = p.channels - c < kLanes ? static_cast<int>(p.channels - c) : kLanes;
-        V a = p.bias ? load_lanes(p.bias + c, lanes) : V::zero();
+        V a = p.bias ? load(p.bias + c, lanes) : V::zero();
         for (int t = 0; t < p.taps; ++t) {
-            a = fma(load_lanes(p.in[t] + c, lanes), load_lanes(p.weight[t] + c, lanes), a);
+            a = fma(load(p.in[t] + c, lanes), load(p.weight[t] + c, lanes), a);
         }
-        store_lanes(activate(p.activation, a, p.slope), p.out + c, lanes);
+        store(activate(p.activation, a, p.slope), p.out + c, lanes);
     }
 }
 
@@ -142,13 +126,13 @@ PYCONV_INLINE void depthwise_spread_block(const DepthwiseSpread<T>& p, std::int6
                                           std::int64_t c, Lanes lanes) {
     using V = Vec<T>;
     constexpr int kReach = (kSize + 1) / 2;
-    const V bias = p.bias ? load_lanes(p.bias + c, lanes) : V::zero();
+    const V bias = p.bias ? load(p.bias + c, lanes) : V::zero();
     V sum[2][2] = {{bias, bias}, {bias, bias}};
 #pragma GCC unroll 3
     for (int i = 0; i < kReach; ++i) {
 #pragma GCC unroll 3
         for (int j = 0; j < kReach; ++j) {
-            const V dy = load_lanes(p.in[i] + (k - j) * p.channels + c, lanes);
+            const V dy = load(p.in[i] + (k - j) * p.channels + c, lanes);
 #pragma GCC unroll 4
             for (int q = 0; q < 4; ++q) {
                 const int r = 2 * i + q / 2;
@@ -165,7 +149,7 @@ PYCONV_INLINE void depthwise_spread_block(const DepthwiseSpread<T>& p, std::int6
         for (int s = 0; s < 2; ++s) {
             V y = sum[r][s];
             if constexpr (kActivate) y = activate(p.activation, y, p.slope);
-            store_lanes(y, p.out[r] + (2 * k + s) * p.channels + c, lanes);
+            store(y, p.out[r] + (2 * k + s) * p.channels + c, lanes);
         }
     }
 }
@@ -177,8 +161,7 @@ PYCONV_INLINE void depthwise_spread_row(const DepthwiseSpread<T>& p) {
     const int rest = static_cast<int>(p.channels - whole);
     for (std::int64_t k = 0; k < p.count; ++k) {
         for (std::int64_t c = 0; c < whole; c += kLanes) {
-            depthwise_spread_block<T, kSize, kActivate>(p, k, c,
-                                                        std::integral_constant<int, kLanes>());
+            depthwise_spread_block<T, kSize, kActivate>(p, k, c, Whole<T>());
         }
         if (rest > 0) depthwise_spread_block<T, kSize, kActivate>(p, k, whole, rest);
     }
@@ -211,7 +194,7 @@ PYCONV_INLINE void depthwise_gradient_rows(const DepthwiseGradient<T>& p) {
             const T* const* in = p.in + row * kStride + top;
             const T* dy_row = p.dy + row * p.dy_row;
             const auto edge = [&](std::int64_t x) PYCONV_INLINE_LAMBDA {
-                const V dy = load_lanes(dy_row + x * p.dy_pixel, lanes);
+                const V dy = load(dy_row + x * p.dy_pixel, lanes);
                 const std::int64_t left = x * kStride - p.pad_left;
 #pragma GCC unroll 5
                 for (int s = 0; s < kSize; ++s) {
@@ -219,13 +202,13 @@ PYCONV_INLINE void depthwise_gradient_rows(const DepthwiseGradient<T>& p) {
 #pragma GCC unroll 5
                     for (int r = 0; r < kHeight; ++r) {
                         sum[r][s] =
-                            fma(dy, load_lanes(in[r] + (left + s) * p.in_pixel, lanes), sum[r][s]);
+                            fma(dy, load(in[r] + (left + s) * p.in_pixel, lanes), sum[r][s]);
                     }
                 }
             };
             for (std::int64_t x = 0; x < p.begin; ++x) edge(x);
             for (std::int64_t x = p.begin; x < p.end; ++x) {
-                const V dy = load_lanes(dy_row + x * p.dy_pixel, lanes);
+                const V dy = load(dy_row + x * p.dy_pixel, lanes);
                 const std::int64_t left = (x * kStride - p.pad_left) * p.in_pixel;
                 // The next vector of channels, which comes next, is too far from this one's
                 // neighbours for the hardware to guess.
@@ -239,7 +222,7 @@ PYCONV_INLINE void depthwise_gradient_rows(const DepthwiseGradient<T>& p) {
                     const T* window = in[r] + left;
 #pragma GCC unroll 5
                     for (int s = 0; s < kSize; ++s) {
-                        sum[r][s] = fma(dy, load_lanes(window + s * p.in_pixel, lanes), sum[r][s]);
+                        sum[r][s] = fma(dy, load(window + s * p.in_pixel, lanes), sum[r][s]);
                     }
                 }
             }
@@ -270,10 +253,9 @@ void depthwise_gradient_pixel(const T* const* in, T* const* dw, int taps, const 
     constexpr int kLanes = V::kLanes;
     for (std::int64_t c = 0; c < channels; c += kLanes) {
         const int lanes = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
-        const V d = load_lanes(dy + c, lanes);
+        const V d = load(dy + c, lanes);
         for (int t = 0; t < taps; ++t) {
-            store_lanes(fma(load_lanes(in[t] + c, lanes), d, load_lanes(dw[t] + c, lanes)),
-                        dw[t] + c, lanes);
+            store(fma(load(in[t] + c, lanes), d, load(dw[t] + c, lanes)), dw[t] + c, lanes);
         }
     }
 }

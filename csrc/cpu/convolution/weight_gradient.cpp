@@ -15,11 +15,6 @@ namespace pyconv {
 
 namespace {
 
-// Partial sums of dw that are kept at a time: they stay in L2.
-constexpr std::int64_t kPartialBytes = 1 << 20;
-// Longer rows of dy lie too far apart: they fall into few sets of L1.
-constexpr std::int64_t kMostInPlace = 512;
-
 // The sum runs over blocks of pixels: whole output rows of one image, or several whole images. Of
 // each block the panels of dy and the strips of x (14 channels or fewer) are packed, so that the
 // tiles read both as they lie; a 1x1 convolution reads x, and where its panels are whole dy too, in
@@ -48,8 +43,8 @@ class WeightGradient {
             whole_ = p_.stride_height == 1 && p_.stride_width == 1 && p_.pad_top == 0 &&
                      p_.pad_left == 0 && p_.in_height == p_.out_height &&
                      p_.in_width == p_.out_width;
-            dy_in_place_ =
-                panels_.padded_columns() == p_.out_channels && p_.out_channels <= kMostInPlace;
+            dy_in_place_ = panels_.padded_columns() == p_.out_channels &&
+                           p_.out_channels <= tuning::gradient_in_place;
             return;
         }
         width_ =
@@ -96,7 +91,7 @@ class WeightGradient {
         const auto count = static_cast<std::int64_t>(blocks.size());
         const std::int64_t bytes = size * static_cast<std::int64_t>(sizeof(T));
         const std::int64_t affordable =
-            std::clamp<std::int64_t>(kPartialBytes / bytes, 1, tuning::tasks);
+            std::clamp<std::int64_t>(tuning::gradient_partial_bytes / bytes, 1, tuning::tasks);
         const EvenCut ranges(count, (count + affordable - 1) / affordable);
         if (ranges.count() == 1) {
             sum_blocks(blocks.data(), count, dw_);

@@ -15,7 +15,7 @@ void cross_entropy(const T* x, const std::int64_t* targets, std::int64_t rows, s
         const T sum = row_exponentials<T, true>(x, n, top, p);
         const V scale = V::broadcast(T(1) / sum);
         along_row<T>(n, [&](std::int64_t i, int lanes) PYCONV_INLINE_LAMBDA {
-            store_row(load_row(p + i, lanes, T(0)) * scale, p + i, lanes);
+            store(load_row(p + i, lanes, T(0)) * scale, p + i, lanes);
         });
         const double distance = static_cast<double>(x[targets[r]]) - static_cast<double>(top);
         losses[r] = std::log(static_cast<double>(sum)) - distance;
@@ -28,7 +28,7 @@ void cross_entropy_backward(const T* p, const std::int64_t* targets, std::int64_
     using V = Vec<T>;
     for (std::int64_t r = 0; r < rows; ++r, p += n, dx += n) {
         along_row<T>(n, [&](std::int64_t i, int lanes) PYCONV_INLINE_LAMBDA {
-            store_row(load_row(p + i, lanes, T(0)) * V::broadcast(scale), dx + i, lanes);
+            store(load_row(p + i, lanes, T(0)) * V::broadcast(scale), dx + i, lanes);
         });
         dx[targets[r]] = (p[targets[r]] - T(1)) * scale;
     }

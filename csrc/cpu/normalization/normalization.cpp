@@ -7,7 +7,7 @@
 #include "core/threads.h"
 #include "cpu/normalization/kernels.h"
 #include "cpu/normalization/matrix.h"
-#include "cpu/tuning/blocks.h"
+#include "cpu/past_caches.h"
 
 namespace pyconv {
 
@@ -81,7 +81,7 @@ class Normalization {
                                    joined(zeros, scratch),
                                    p_.activation,
                                    static_cast<T>(p_.slope),
-                                   goes_past_caches(y)};
+                                   goes_past_caches(y, whole_.rows, whole_.columns)};
         for_tasks(whole_, residual ? 3 : 2, true,
                   [&](std::int64_t first, std::int64_t rows, std::int64_t column,
                       std::int64_t columns, std::int64_t) {
@@ -108,12 +108,6 @@ class Normalization {
             task.past_caches = false;
             kernels_.normalize(task);
         }
-    }
-
-    bool goes_past_caches(const T* result) const {
-        const auto row = static_cast<std::int64_t>(whole_.columns * sizeof(T));
-        return whole_.rows * row >= tuning::past_caches && row % kAlignment == 0 &&
-               reinterpret_cast<std::uintptr_t>(result) % kAlignment == 0;
     }
 
     // dbeta = sum dz, dgamma = sum dz (x - mean) / sqrt(var + eps), of one image.
@@ -214,7 +208,7 @@ class Normalization {
                                   joined(scale, scratch),
                                   joined(slope, scratch),
                                   joined(offset, scratch),
-                                  goes_past_caches(dx)};
+                                  goes_past_caches(dx, whole_.rows, whole_.columns)};
         const auto run = [&](std::int64_t at, std::int64_t rows, std::int64_t columns,
                              std::int64_t step, std::int64_t column) {
             GradientRows<T> task = all;

@@ -14,38 +14,8 @@ template <class T, class F>
 PYCONV_INLINE void for_columns(std::int64_t columns, F&& f) {
     constexpr int kLanes = Vec<T>::kLanes;
     std::int64_t j = 0;
-    for (; j + kLanes <= columns; j += kLanes) f(j, std::integral_constant<int, kLanes>());
+    for (; j + kLanes <= columns; j += kLanes) f(j, Whole<T>());
     if (j < columns) f(j, static_cast<int>(columns - j));
-}
-template <class T>
-PYCONV_INLINE Vec<T> load(const T* p, std::integral_constant<int, Vec<T>::kLanes>) {
-    return Vec<T>::load(p);
-}
-template <class T>
-PYCONV_INLINE Vec<T> load(const T* p, int lanes) {
-    return Vec<T>::load_partial(p, lanes);
-}
-template <class T>
-PYCONV_INLINE void store(Vec<T> v, T* p, std::integral_constant<int, Vec<T>::kLanes>) {
-    v.store(p);
-}
-template <class T>
-PYCONV_INLINE void store(Vec<T> v, T* p, int lanes) {
-    v.store_partial(p, lanes);
-}
-// Past the caches where that is wanted.
-template <class T>
-PYCONV_INLINE void put(Vec<T> v, T* p, std::integral_constant<int, Vec<T>::kLanes>,
-                       bool past_caches) {
-    if (past_caches) {
-        v.stream(p);
-    } else {
-        v.store(p);
-    }
-}
-template <class T>
-PYCONV_INLINE void put(Vec<T> v, T* p, int lanes, bool) {
-    v.store_partial(p, lanes);
 }
 
 template <class T>

@@ -9,6 +9,7 @@
 #include "cpu/dense/gemm.h"
 #include "cpu/dense/kernels.h"
 #include "cpu/dense/panels.h"
+#include "cpu/past_caches.h"
 #include "cpu/pooling/kernels.h"
 #include "cpu/tuning/blocks.h"
 
@@ -98,11 +99,7 @@ void gather_sums(Isa isa, const Axis& rows, const Axis& columns, std::int64_t im
     const std::vector<Run> runs = columns.runs();
     const std::int64_t most = widest(rows) * widest(columns);
     const bool weighted = !rows.weights.empty() || !columns.weights.empty();
-    const std::int64_t bytes =
-        images * rows.outputs * columns.outputs * channels * static_cast<std::int64_t>(sizeof(T));
-    const bool past_caches = bytes >= tuning::past_caches &&
-                             channels * static_cast<std::int64_t>(sizeof(T)) % kAlignment == 0 &&
-                             reinterpret_cast<std::uintptr_t>(y) % kAlignment == 0;
+    const bool past_caches = goes_past_caches(y, images * rows.outputs * columns.outputs, channels);
     for_rows(rows, columns, images, channels, sizeof(T), [&](std::int64_t image, std::int64_t row) {
         Scratch scratch;
         std::int64_t* const offsets = scratch.take<std::int64_t>(most);

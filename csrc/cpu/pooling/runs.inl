@@ -11,38 +11,6 @@ namespace pyconv::PYCONV_ISA {
 // chain, not with the window.
 inline constexpr std::int64_t kChain = 64;
 
-template <class T>
-using Whole = std::integral_constant<int, Vec<T>::kLanes>;
-
-template <class T>
-PYCONV_INLINE Vec<T> load(const T* p, Whole<T>) {
-    return Vec<T>::load(p);
-}
-template <class T>
-PYCONV_INLINE Vec<T> load(const T* p, int lanes) {
-    return Vec<T>::load_partial(p, lanes);
-}
-template <class T>
-PYCONV_INLINE void store(Vec<T> v, T* p, Whole<T>) {
-    v.store(p);
-}
-template <class T>
-PYCONV_INLINE void store(Vec<T> v, T* p, int lanes) {
-    v.store_partial(p, lanes);
-}
-// Past the caches where that is wanted.
-template <class T>
-PYCONV_INLINE void put(Vec<T> v, T* p, Whole<T>, bool past_caches) {
-    if (past_caches) {
-        v.stream(p);
-    } else {
-        v.store(p);
-    }
-}
-template <class T>
-PYCONV_INLINE void put(Vec<T> v, T* p, int lanes, bool) {
-    v.store_partial(p, lanes);
-}
 // Integers, as the bits of a Vec.
 template <class T, class L>
 PYCONV_INLINE Vec<T> load_integers(const LaneInteger<T>* p, L lanes) {

@@ -41,15 +41,10 @@ inline constexpr bool kFusedMultiplyAdd = true;
 inline constexpr bool kFusedMultiplyAdd = false;
 #endif
 
-// What was written past the caches is there for other threads from here on.
-PYCONV_INLINE void stream_fence() {
-#if defined(PYCONV_ISA_avx512) || defined(PYCONV_ISA_avx2)
-    _mm_sfence();
-#endif
-}
-
 // For prefetches: into all levels, or past L1.
 PYCONV_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
 PYCONV_INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace pyconv::PYCONV_ISA
+
+#include "cpu/simd/lanes.h"

@@ -25,6 +25,10 @@ constexpr std::int64_t rows_by_panel = 400 << 10;
 // Weight gradient. Pixels summed between two visits of the accumulators: a panel of dy,
 // 512 x 32 x 4 = 64 KB, and a strip of x, 512 x 14 x 4 = 28 KB, stay in L2.
 constexpr std::int64_t gradient_pixels = 512;
+// Partial sums of dw that are kept at a time, for ranges of pixels: they stay in L2.
+constexpr std::int64_t gradient_partial_bytes = 1 << 20;
+// Channels of dy up to which a 1x1 layer reads it in place; longer rows fall into few sets of L1.
+constexpr std::int64_t gradient_in_place = 512;
 
 // Results from this size on, of what is bound by memory, are written past the caches, as they would
 // leave them before they are read: this spares reading their lines first. Half of a 32 MB L3.
