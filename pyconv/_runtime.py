@@ -55,6 +55,7 @@ def set_float32_precision(mode: str) -> None:
     """
     global _default_precision
     _default_precision = _checked_precision("set_float32_precision", mode)
+    _cpu.set_default_strict(mode == "strict")
 
 
 def get_float32_precision() -> str:
@@ -75,11 +76,16 @@ def float32_precision(mode: str) -> Iterator[None]:
     """
     mode = _checked_precision("float32_precision", mode)
     before = getattr(_thread, "precision", None)
-    _thread.precision = mode
+    _set_thread_precision(mode)
     try:
         yield
     finally:
-        _thread.precision = before
+        _set_thread_precision(before)
+
+
+def _set_thread_precision(mode: str | None) -> None:
+    _thread.precision = mode
+    _cpu.set_thread_strict(None if mode is None else mode == "strict")
 
 
 def _checked_precision(function: str, mode: str) -> str:

@@ -1,4 +1,7 @@
-"""Convolutions of every backend, algorithm and instruction set against the reference."""
+"""Convolutions of every direct algorithm and instruction set against the reference.
+
+Winograd's are in test_winograd.py: their results are no sums in the order of the definition.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,12 @@ import pyconv
 from pyconv import kernels, reference
 
 FLOAT32, FLOAT64 = np.float32, np.float64
+
+
+@pytest.fixture(autouse=True, scope="module")
+def strict():
+    with pyconv.float32_precision("strict"):
+        yield
 
 
 def ones(*shape: int) -> np.ndarray:

@@ -4,6 +4,7 @@
 
 #include "bindings/array.h"
 #include "core/isa.h"
+#include "core/precision.h"
 #include "cpu/dense/gemm.h"
 
 namespace pyconv::bindings {
@@ -78,6 +79,10 @@ Epilogue<T> make_epilogue(py::handle bias, py::handle residual, int activation, 
     return e;
 }
 
+Terms terms_of(bool float64, bool packed = false) {
+    return {strict_float32() && !float64, float64, packed};
+}
+
 py::object conv2d(py::handle x, py::handle weight, py::handle packed, py::handle bias,
                   py::handle residual, py::handle geometry, int activation, double slope,
                   const std::string& algorithm, py::handle out) {
@@ -85,7 +90,8 @@ py::object conv2d(py::handle x, py::handle weight, py::handle packed, py::handle
         using T = decltype(zero);
         const ConvolutionProblem p =
             make_problem(Shape::of(x), Shape::of(weight), Geometry(geometry));
-        const Algorithm chosen = choose_algorithm(Direction::forward, p, algorithm);
+        const Algorithm chosen =
+            choose_algorithm(Direction::forward, p, terms_of(sizeof(T) == 8), algorithm);
         Scratch scratch;
         Result<T> y(out, {p.batch, p.out_channels, p.out_height, p.out_width}, Order::channels_last,
                     scratch);
@@ -102,16 +108,16 @@ py::object conv2d(py::handle x, py::handle weight, py::handle packed, py::handle
     });
 }
 
-py::object pack_convolution_weight(py::handle weight, py::handle geometry,
-                                   const std::string& algorithm) {
+// The packed weight, and the name of the algorithm that it is for. `input` is the shape of the
+// image that it will meet.
+py::tuple pack_convolution_weight(py::handle weight, const std::array<std::int64_t, 4>& input,
+                                  py::handle geometry, const std::string& algorithm) {
     return with_float(weight, [&](auto zero) {
         using T = decltype(zero);
-        const Geometry g(geometry);
-        const Shape shape = Shape::of(weight);
-        const ConvolutionProblem p = make_problem(
-            {1, shape[1] * g.groups, shape[2] * g.dilation_height, shape[3] * g.dilation_width},
-            shape, g);
-        const Algorithm chosen = choose_algorithm(Direction::forward, p, algorithm);
+        const ConvolutionProblem p = make_problem({input[0], input[1], input[2], input[3]},
+                                                  Shape::of(weight), Geometry(geometry));
+        const Algorithm chosen =
+            choose_algorithm(Direction::forward, p, terms_of(sizeof(T) == 8, true), algorithm);
         Scratch scratch;
         const WeightView<T> w = view_weight<T>(weight, scratch);
         Result<T> result({packed_weight_size<T>(current_isa(), chosen, p)}, Order::c, scratch);
@@ -119,7 +125,7 @@ py::object pack_convolution_weight(py::handle weight, py::handle geometry,
             Running running;
             pack_weight(current_isa(), chosen, p, w, result.data());
         }
-        return result.finish();
+        return py::make_tuple(result.finish(), algorithm_name(chosen));
     });
 }
 
@@ -134,7 +140,8 @@ py::object conv2d_backward_input(py::handle dy, py::handle weight, py::handle bi
         ConvolutionProblem p = make_problem(dx_shape, Shape::of(weight), Geometry(geometry));
         p.out_height = Shape::of(dy)[2];
         p.out_width = Shape::of(dy)[3];
-        const Algorithm chosen = choose_algorithm(Direction::backward_input, p, algorithm);
+        const Algorithm chosen =
+            choose_algorithm(Direction::backward_input, p, terms_of(sizeof(T) == 8), algorithm);
         Scratch scratch;
         Result<T> dx(out, dx_shape, Order::channels_last, scratch);
         const T* gradient = channels_last<T>(dy, scratch);
@@ -159,7 +166,8 @@ py::object conv2d_backward_weight(py::handle dy, py::handle x,
         ConvolutionProblem p = make_problem(Shape::of(x), dw_shape, Geometry(geometry));
         p.out_height = Shape::of(dy)[2];
         p.out_width = Shape::of(dy)[3];
-        const Algorithm chosen = choose_algorithm(Direction::backward_weight, p, algorithm);
+        const Algorithm chosen =
+            choose_algorithm(Direction::backward_weight, p, terms_of(sizeof(T) == 8), algorithm);
         Scratch scratch;
         Result<T> dw(out, {shape[2], shape[3], shape[1], shape[0]}, Order::c, scratch);
         const T* gradient = channels_last<T>(dy, scratch);
@@ -237,7 +245,7 @@ py::tuple separable_backward_binding(py::handle dy, py::handle x, py::handle dep
 }
 
 py::list algorithms(const std::string& direction, const std::array<std::int64_t, 4>& input,
-                    const std::array<std::int64_t, 4>& weight, py::handle geometry) {
+                    const std::array<std::int64_t, 4>& weight, py::handle geometry, bool float64) {
     const ConvolutionProblem p =
         make_problem({input[0], input[1], input[2], input[3]},
                      {weight[0], weight[1], weight[2], weight[3]}, Geometry(geometry));
@@ -245,8 +253,8 @@ py::list algorithms(const std::string& direction, const std::array<std::int64_t,
                         : direction == "backward_input" ? Direction::backward_input
                                                         : Direction::backward_weight;
     py::list result;
-    for (const Verdict& verdict : convolution_algorithms(d, p)) {
-        result.append(py::make_tuple(verdict.name, verdict.refusal));
+    for (const Verdict& verdict : convolution_algorithms(d, p, terms_of(float64))) {
+        result.append(py::make_tuple(verdict.name, verdict.refusal, verdict.passed));
     }
     return result;
 }

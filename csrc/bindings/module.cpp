@@ -4,6 +4,7 @@
 
 #include "bindings/array.h"
 #include "core/isa.h"
+#include "core/precision.h"
 
 namespace py = pybind11;
 using namespace pyconv;  // NOLINT
@@ -26,6 +27,9 @@ PYBIND11_MODULE(_cpu, module) {
             set_thread_isa(isa_by_name(name.cast<std::string>()));
         }
     });
+    module.def("strict_float32", &strict_float32);
+    module.def("set_default_strict", &set_default_strict);
+    module.def("set_thread_strict", &set_thread_strict);
     module.def("set_thread_count", &set_thread_count);
     module.def("thread_count", &thread_count);
     module.def("available_cores", &available_cores);

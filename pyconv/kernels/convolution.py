@@ -153,17 +153,25 @@ class PackedWeight:
     ----------
     weight : ndarray
         A copy of the weight.
+    algorithm : str
+        The one that it was packed for.
     """
 
-    def __init__(self, weight: np.ndarray, geometry: tuple[Any, ...], algorithm: str) -> None:
+    def __init__(
+        self,
+        weight: np.ndarray,
+        input_shape: Sequence[int],
+        geometry: tuple[Any, ...],
+        algorithm: str,
+    ) -> None:
         self.weight = weight.copy()
         self.weight.flags.writeable = False
         self._geometry = geometry
-        self._algorithm = algorithm
         self._isa = _cpu.current_isa()
         image = self.weight if weight.ndim == 4 else self.weight[:, :, None, None]
-        code = _packing_code(geometry)
-        self._packed = _run("pack_weight", _cpu.pack_convolution_weight, image, code, algorithm)
+        self._packed, self.algorithm = _run(
+            "pack_weight", _cpu.pack_convolution_weight, image, input_shape, geometry, algorithm
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -178,8 +186,9 @@ class PackedWeight:
     def _usable(self, geometry: tuple[Any, ...], algorithm: str) -> np.ndarray | None:
         same = (
             _packing_code(geometry) == _packing_code(self._geometry)
-            and algorithm in ("auto", self._algorithm)
+            and algorithm in ("auto", self.algorithm)
             and _cpu.current_isa() == self._isa
+            and not (self.algorithm.startswith("winograd") and _cpu.strict_float32())
         )
         return self._packed if same else None
 
@@ -226,7 +235,8 @@ def pack_weight(
     ----------
     weight : ndarray, Cout×(Cin/groups)×KH×KW, or Out×In for `linear`
     input_shape : tuple of int, optional
-        The input that it will meet, N×C×H×W; checked against the weight.
+        The input that it will meet, N×C×H×W; checked against the weight. The best algorithm
+        depends on it: without it the weight is packed for one that suits any.
     stride, padding, dilation, groups, algorithm
         As they will be given to `conv2d`.
 
@@ -253,17 +263,19 @@ def pack_weight(
     check.float_array(name, "weight", weight, (2, 4))
     algorithm = _algorithm(name, algorithm)
     if weight.ndim == 2:
-        return PackedWeight(weight, (1, 1, 0, 0, 0, 0, 1, 1, 1), "direct")
-    size: Sequence[int] = (2**20, 2**20)
+        shape = (1, weight.shape[1], 1, 1)
+        return PackedWeight(weight, shape, (1, 1, 0, 0, 0, 0, 1, 1, 1), "direct")
     groups = check.integer(name, "groups", groups, 1)
-    channels = weight.shape[1] * groups
-    if input_shape is not None:
-        shape = check.shape_argument(name, "input_shape", input_shape, 4)
-        size, channels = shape[2:], shape[1]
-    _check_channels(name, channels, weight.shape, groups)
-    geometry = _Geometry(name, size, weight.shape[2:], stride, padding, dilation, groups, 2)
+    if input_shape is None:  # one so small that no algorithm is chosen for its size
+        span = check.pair(name, "dilation", dilation, 1)
+        size = [k * d for k, d in zip(weight.shape[2:], span, strict=True)]
+        image: tuple[int, ...] = (1, weight.shape[1] * groups, *size)
+    else:
+        image = check.shape_argument(name, "input_shape", input_shape, 4)
+    _check_channels(name, image[1], weight.shape, groups)
+    geometry = _Geometry(name, image[2:], weight.shape[2:], stride, padding, dilation, groups, 2)
     geometry.output_size()
-    return PackedWeight(weight, geometry.code, algorithm)
+    return PackedWeight(weight, image, geometry.code, algorithm)
 
 
 def _convolve(
@@ -300,7 +312,7 @@ def _convolve(
     if packed is not None:
         ready = packed._usable(geometry.code, algorithm)
         if ready is not None:
-            algorithm = packed._algorithm
+            algorithm = packed.algorithm
     if rank == 1:
         x, weight, residual, out = _lift(x), _lift(weight), _lift(residual), _lift(out)
     y = _run(
@@ -346,7 +358,9 @@ def conv2d(
     residual : ndarray of the output's shape, optional
         Added before the activation.
     algorithm : str
-        "auto", or the name of one; see `algorithms` and `explain`.
+        "auto", or the name of one; see `algorithms` and `explain`. "auto" takes Winograd's where
+        it pays, with the larger errors of docs/design.md, unless `set_float32_precision` says
+        "strict".
     out : ndarray of the output's shape, optional
         Takes the result.
 
@@ -1227,23 +1241,28 @@ class Explanation:
     algorithm : str
         The one that "auto" picks.
     refusals : dict
-        Why each of the others would not run.
+        Why others can't take the problem.
+    passed : dict
+        Why "auto" passes others over that could.
     """
 
-    def __init__(self, problem: str, verdicts: list[tuple[str, str]], isa: str) -> None:
+    def __init__(self, problem: str, verdicts: list[tuple[str, str, str]], isa: str) -> None:
         self.problem = problem
         self.isa = isa
-        self.algorithm = next(name for name, refusal in verdicts if not refusal)
-        self.refusals = {name: refusal for name, refusal in verdicts if refusal}
-        self._verdicts = verdicts
+        self.algorithm = next(name for name, *reasons in verdicts if not any(reasons))
+        self.refusals = {name: refusal for name, refusal, _ in verdicts if refusal}
+        self.passed = {name: reason for name, _, reason in verdicts if reason}
+        self._names = [name for name, *_ in verdicts]
 
     def __str__(self) -> str:
         lines = [f"{self.problem} on {self.isa}:"]
-        for name, refusal in self._verdicts:
+        for name in self._names:
             if name == self.algorithm:
                 lines.append(f"  {name}: runs")
-            elif refusal:
-                lines.append(f"  {name}: refused, {refusal}")
+            elif name in self.refusals:
+                lines.append(f"  {name}: refused, {self.refusals[name]}")
+            elif name in self.passed:
+                lines.append(f"  {name}: passed over, {self.passed[name]}")
             else:
                 lines.append(f"  {name}: would do, comes after {self.algorithm}")
         return "\n".join(lines)
@@ -1254,7 +1273,7 @@ class Explanation:
 def _verdicts(
     function: str, name: Any, input_shape: Any, weight_shape: Any, stride: Any, padding: Any,
     output_padding: Any, dilation: Any, groups: Any, dtype: Any, device: Any,
-) -> list[tuple[str, str]]:  # fmt: skip
+) -> list[tuple[str, str, str]]:  # fmt: skip
     if not isinstance(name, str):
         raise TypeError(f"{function}: name must be a str, got {check.kind(name)}")
     rank = 1 if "1d" in name else 2
@@ -1283,7 +1302,8 @@ def _verdicts(
         _check_channels(function, size[1], weight, geometry.groups)
     if rank == 1:
         size, weight = (*size[:2], 1, size[2]), (*weight[:2], 1, weight[2])
-    return _cpu.convolution_algorithms(_DIRECTIONS[base], size, weight, geometry.code)
+    float64 = np.dtype(dtype) == np.float64
+    return _cpu.convolution_algorithms(_DIRECTIONS[base], size, weight, geometry.code, float64)
 
 
 def algorithms(
@@ -1299,7 +1319,7 @@ def algorithms(
     dtype: Any = "float32",
     device: str = "cpu",
 ) -> list[str]:
-    """The names of the algorithms that accept a problem, the preferred one first.
+    """The names of the algorithms that accept a problem, the one that "auto" picks first.
 
     Parameters
     ----------
@@ -1332,7 +1352,8 @@ def algorithms(
         "algorithms", name, input_shape, weight_shape, stride, padding, output_padding, dilation,
         groups, dtype, device,
     )  # fmt: skip
-    return [name for name, refusal in verdicts if not refusal]
+    able = [(bool(passed), name) for name, refusal, passed in verdicts if not refusal]
+    return [name for _, name in sorted(able, key=lambda item: item[0])]
 
 
 def explain(

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "cpu/convolution/convolution.h"
+#include "cpu/convolution/winograd.h"
 
 namespace pyconv {
 
@@ -10,7 +11,7 @@ namespace {
 // With more channels a tap is a long enough sum by itself.
 constexpr std::int64_t kFewChannels = 4;
 
-std::string depthwise_refuses(Direction, const ConvolutionProblem& p) {
+std::string depthwise_refuses(Direction, const ConvolutionProblem& p, const Terms&) {
     if (p.groups != p.in_channels) {
         return "groups is " + std::to_string(p.groups) + ", not the " +
                std::to_string(p.in_channels) + " input channels";
@@ -21,7 +22,7 @@ std::string depthwise_refuses(Direction, const ConvolutionProblem& p) {
     return "";
 }
 
-std::string few_channels_refuses(Direction direction, const ConvolutionProblem& p) {
+std::string few_channels_refuses(Direction direction, const ConvolutionProblem& p, const Terms&) {
     if (p.groups != 1) return "groups is " + std::to_string(p.groups) + ", not 1";
     if (p.in_channels > kFewChannels) {
         return std::to_string(p.in_channels) + " input channels, more than " +
@@ -38,41 +39,81 @@ std::string few_channels_refuses(Direction direction, const ConvolutionProblem& 
     return "";
 }
 
-std::string direct_refuses(Direction, const ConvolutionProblem&) { return ""; }
+std::string direct_refuses(Direction, const ConvolutionProblem&, const Terms&) { return ""; }
+
+template <int kOut>
+std::string winograd_refuses(Direction direction, const ConvolutionProblem& p, const Terms& terms) {
+    if (direction == Direction::backward_weight) return "it has no weight gradient";
+    if (terms.strict) return "the float32 precision is strict";
+    if (p.groups != 1) return "groups is " + std::to_string(p.groups) + ", not 1";
+    if (p.stride_height != 1 || p.stride_width != 1) return "the stride is not 1";
+    if (winograd_variant(kOut, p.kernel_height) < 0 || p.kernel_height != p.kernel_width) {
+        return "the kernel is " + std::to_string(p.kernel_height) + "x" +
+               std::to_string(p.kernel_width) + (kOut == 6 ? ", not 3x3" : ", not 3x3 or 5x5");
+    }
+    return "";
+}
+
+template <int kOut>
+std::string auto_passes_winograd(Direction direction, const ConvolutionProblem& p,
+                                 const Terms& terms) {
+    if (kOut == 6) return "its error is large; only by name";
+    if (terms.float64) return "float64 is for accuracy; only by name";
+    return winograd_passes(kOut, p, direction == Direction::backward_input, terms.packed);
+}
+
+using Answer = std::string (*)(Direction, const ConvolutionProblem&, const Terms&);
 
 struct Candidate {
     Algorithm algorithm;
     const char* name;
-    std::string (*refuses)(Direction, const ConvolutionProblem&);
+    Answer refuses;
+    Answer passes;  // may be null
 };
 
 constexpr Candidate kCandidates[] = {
-    {Algorithm::depthwise, "depthwise", depthwise_refuses},
-    {Algorithm::few_channels, "few_channels", few_channels_refuses},
-    {Algorithm::direct, "direct", direct_refuses},
+    {Algorithm::depthwise, "depthwise", depthwise_refuses, nullptr},
+    {Algorithm::few_channels, "few_channels", few_channels_refuses, nullptr},
+    {Algorithm::winograd4, "winograd4", winograd_refuses<4>, auto_passes_winograd<4>},
+    {Algorithm::winograd2, "winograd2", winograd_refuses<2>, auto_passes_winograd<2>},
+    {Algorithm::winograd6, "winograd6", winograd_refuses<6>, auto_passes_winograd<6>},
+    {Algorithm::direct, "direct", direct_refuses, nullptr},
 };
 
 }  // namespace
 
-std::vector<Verdict> convolution_algorithms(Direction direction, const ConvolutionProblem& p) {
-    std::vector<Verdict> verdicts;
+const char* algorithm_name(Algorithm algorithm) {
     for (const Candidate& candidate : kCandidates) {
-        verdicts.push_back({candidate.algorithm, candidate.name, candidate.refuses(direction, p)});
+        if (candidate.algorithm == algorithm) return candidate.name;
+    }
+    return "";
+}
+
+std::vector<Verdict> convolution_algorithms(Direction direction, const ConvolutionProblem& p,
+                                            const Terms& terms) {
+    std::vector<Verdict> verdicts;
+    for (const Candidate& c : kCandidates) {
+        const std::string refusal = c.refuses(direction, p, terms);
+        const bool asked = refusal.empty() && c.passes;
+        verdicts.push_back(
+            {c.algorithm, c.name, refusal, asked ? c.passes(direction, p, terms) : ""});
     }
     return verdicts;
 }
 
-Algorithm choose_algorithm(Direction direction, const ConvolutionProblem& p,
+Algorithm choose_algorithm(Direction direction, const ConvolutionProblem& p, const Terms& terms,
                            const std::string& name) {
-    for (const Candidate& candidate : kCandidates) {
-        const bool wanted = name == candidate.name;
-        if (!wanted && name != "auto") continue;
-        const std::string refusal = candidate.refuses(direction, p);
-        if (refusal.empty()) return candidate.algorithm;
-        if (wanted) {
+    const bool automatic = name == "auto";
+    for (const Candidate& c : kCandidates) {
+        if (!automatic && name != c.name) continue;
+        const std::string refusal = c.refuses(direction, p, terms);
+        if (!automatic && !refusal.empty()) {
             throw std::invalid_argument("algorithm '" + name +
                                         "' can't take this problem: " + refusal);
         }
+        const bool passed =
+            automatic && (!refusal.empty() || (c.passes && !c.passes(direction, p, terms).empty()));
+        if (!passed) return c.algorithm;
     }
     std::string names = "auto";
     for (const Candidate& candidate : kCandidates) names += std::string(", ") + candidate.name;

@@ -7,6 +7,7 @@
 #include "cpu/convolution/depthwise.h"
 #include "cpu/convolution/few_channels.h"
 #include "cpu/convolution/weight_gradient.h"
+#include "cpu/convolution/winograd.h"
 #include "cpu/tuning/blocks.h"
 
 namespace pyconv {
@@ -117,10 +118,28 @@ void direct_backward_input(const DenseKernels<T>& kernels, const ConvolutionProb
     }
 }
 
+// The variant that an algorithm stands for; -1: it is another one.
+int variant_of(Algorithm algorithm, const ConvolutionProblem& p) {
+    switch (algorithm) {
+        case Algorithm::winograd2:
+            return winograd_variant(2, p.kernel_height);
+        case Algorithm::winograd4:
+            return winograd_variant(4, p.kernel_height);
+        case Algorithm::winograd6:
+            return winograd_variant(6, p.kernel_height);
+        default:
+            return -1;
+    }
+}
+
 }  // namespace
 
 template <class T>
 std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionProblem& p) {
+    const int variant = variant_of(algorithm, p);
+    if (variant >= 0) {
+        return winograd_weight_size(dense_kernels<T>(isa), variant, p.in_channels, p.out_channels);
+    }
     if (algorithm == Algorithm::depthwise) {
         return depthwise_weight_size(depthwise_kernels<T>(isa), p);
     }
@@ -133,6 +152,9 @@ void pack_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                  const WeightView<T>& weight, T* packed) {
     if (algorithm == Algorithm::depthwise) {
         pack_depthwise(depthwise_kernels<T>(isa), p, weight, packed);
+    } else if (const int variant = variant_of(algorithm, p); variant >= 0) {
+        pack_winograd(dense_kernels<T>(isa), winograd_kernels<T>(isa), variant,
+                      forward_matrices(weight, p), false, p.in_channels, p.out_channels, packed);
     } else {
         pack_weight(dense_kernels<T>(isa), forward_matrices(weight, p), p.groups, p.taps(),
                     p.group_in(), p.group_out(), packed);
@@ -144,6 +166,13 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
                          const WeightView<T>& weight, const T* packed, T* y,
                          const Epilogue<T>& epilogue) {
     if (p.outputs() == 0 || p.out_channels == 0) return;
+    if (const int variant = variant_of(algorithm, p); variant >= 0) {
+        WinogradProblem<T> q = winograd_forward_problem(variant, p, x, weight, y);
+        q.packed = packed;
+        q.epilogue = epilogue;
+        run_winograd(dense_kernels<T>(isa), winograd_kernels<T>(isa), q);
+        return;
+    }
     Scratch scratch;
     const bool by_panel =
         algorithm == Algorithm::direct &&
@@ -166,7 +195,7 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
         case Algorithm::few_channels:
             few_channels_forward(kernels, p, x, packed, y, epilogue);
             break;
-        case Algorithm::direct:
+        default:
             direct_forward(kernels, p, x, weight, packed, y, epilogue);
             break;
     }
@@ -179,7 +208,11 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
     if (p.batch == 0 || p.in_channels == 0) return;
     const DenseKernels<T>& kernels = dense_kernels<T>(isa);
     Scratch scratch;
-    if (algorithm == Algorithm::depthwise) {
+    if (const int variant = variant_of(algorithm, p); variant >= 0) {
+        WinogradProblem<T> q = winograd_backward_problem(variant, p, dy, weight, dx);
+        q.epilogue = epilogue;
+        run_winograd(kernels, winograd_kernels<T>(isa), q);
+    } else if (algorithm == Algorithm::depthwise) {
         depthwise_backward_input(depthwise_kernels<T>(isa), p, dy, weight, dx, epilogue);
     } else if (algorithm == Algorithm::few_channels) {
         T* const packed = scratch.take<T>(patches_size(kernels, p));

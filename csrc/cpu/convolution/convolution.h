@@ -11,19 +11,30 @@
 namespace pyconv {
 
 enum class Direction { forward, backward_input, backward_weight };
-enum class Algorithm { depthwise, few_channels, direct };
+enum class Algorithm { depthwise, few_channels, winograd4, winograd2, winograd6, direct };
+
+const char* algorithm_name(Algorithm algorithm);
+
+// What a choice goes by, besides the problem.
+struct Terms {
+    bool strict = false;   // only sums as the definition has them
+    bool float64 = false;  // who computes in it wants its accuracy: Winograd by name alone
+    bool packed = false;   // the weight is packed beforehand
+};
 
 // One algorithm's answer to a problem.
 struct Verdict {
     Algorithm algorithm;
     const char* name;
-    std::string refusal;  // empty: it accepts
+    std::string refusal;  // why it can't; empty: it accepts
+    std::string passed;   // why "auto" passes it over all the same; empty: it doesn't
 };
 // In the order of preference; "direct", the last, accepts everything.
-std::vector<Verdict> convolution_algorithms(Direction direction, const ConvolutionProblem& problem);
-// The first that accepts ("auto"), or the one named; throws std::invalid_argument with the reason.
+std::vector<Verdict> convolution_algorithms(Direction direction, const ConvolutionProblem& problem,
+                                            const Terms& terms);
+// The first that "auto" takes, or the one named; throws std::invalid_argument with the reason.
 Algorithm choose_algorithm(Direction direction, const ConvolutionProblem& problem,
-                           const std::string& name);
+                           const Terms& terms, const std::string& name);
 
 // Images are dense N, H, W, C. `packed` is what pack_weight made for this instruction set, or null.
 template <class T>

@@ -1,6 +1,7 @@
 #include "cpu/convolution/kernels.h"
 
 #include "cpu/convolution/depthwise.inl"
+#include "cpu/convolution/winograd.inl"
 
 namespace pyconv::PYCONV_ISA {
 
@@ -30,9 +31,22 @@ constexpr DepthwiseKernels<T> make_table() {
 constexpr DepthwiseKernels<float> kFloat = make_table<float>();
 constexpr DepthwiseKernels<double> kDouble = make_table<double>();
 
+template <class T, int kVariant>
+constexpr typename WinogradKernels<T>::Entry winograd_entry() {
+    constexpr WinogradVariant v = kWinogradVariants[kVariant];
+    return {winograd_input_tile<T, v.tile()>, winograd_output_tile<T, v.tile(), v.out>,
+            winograd_filter_rows<T, v.tile(), v.kernel>};
+}
+template <class T>
+constexpr WinogradKernels<T> kWinograd = {{winograd_entry<T, 0>(), winograd_entry<T, 1>(),
+                                           winograd_entry<T, 2>(), winograd_entry<T, 3>(),
+                                           winograd_entry<T, 4>()}};
+
 }  // namespace
 
 const DepthwiseKernels<float>* depthwise_kernels(float*) { return &kFloat; }
 const DepthwiseKernels<double>* depthwise_kernels(double*) { return &kDouble; }
+const WinogradKernels<float>* winograd_kernels(float*) { return &kWinograd<float>; }
+const WinogradKernels<double>* winograd_kernels(double*) { return &kWinograd<double>; }
 
 }  // namespace pyconv::PYCONV_ISA

@@ -84,4 +84,59 @@ struct DepthwiseKernels {
 
 PYCONV_KERNEL_TABLE(DepthwiseKernels, depthwise_kernels)
 
+// Winograd's transforms, one tile of kTile x kTile, all channels. Planes are `plane` elements
+// apart; plane i * kTile + j holds entry (i, j) of the tiles.
+template <class T>
+struct WinogradInput {
+    const T* in;                   // the tile's first pixel (not to be read where it lies outside)
+    std::int64_t row, pixel;       // elements from one of the tile's rows and columns to the next
+    int top, bottom, left, right;  // the rows and columns that lie inside the image
+    std::int64_t channels;
+    T* out;  // whole vectors are written
+    std::int64_t plane;
+};
+
+template <class T>
+struct WinogradOutput {
+    const T* in;
+    std::int64_t plane;
+    T* out;
+    std::int64_t row, pixel;
+    int rows, columns;  // of the outputs, those that exist
+    std::int64_t channels;
+    const Epilogue<T>* epilogue;  // bias, residual, activation
+};
+
+inline constexpr int kMaxWinogradTaps = 25;
+
+template <class T>
+struct WinogradFilter {
+    const T* in[kMaxWinogradTaps];  // each tap: `rows` rows of `columns`, whole vectors
+    std::int64_t step;              // elements from one row to the next
+    std::int64_t rows, columns;
+    bool turned;  // by 180 degrees
+    T* out;       // rows lie without gaps
+    std::int64_t plane;
+};
+
+// F(out x out, kernel x kernel).
+struct WinogradVariant {
+    int out, kernel;
+    constexpr int tile() const { return out + kernel - 1; }
+};
+inline constexpr WinogradVariant kWinogradVariants[] = {{2, 3}, {4, 3}, {6, 3}, {2, 5}, {4, 5}};
+inline constexpr int kWinogradVariantCount = 5;
+
+template <class T>
+struct WinogradKernels {
+    struct Entry {
+        void (*input)(const WinogradInput<T>&);
+        void (*output)(const WinogradOutput<T>&);
+        void (*filter)(const WinogradFilter<T>&);
+    };
+    Entry variants[kWinogradVariantCount];  // as in kWinogradVariants
+};
+
+PYCONV_KERNEL_TABLE(WinogradKernels, winograd_kernels)
+
 }  // namespace pyconv

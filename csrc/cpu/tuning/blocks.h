@@ -22,6 +22,29 @@ constexpr std::int64_t convolution_pixels(int lanes) { return lanes >= 16 ? 140 
 constexpr std::int64_t weight_by_panel = 512 << 10;
 constexpr std::int64_t rows_by_panel = 400 << 10;
 
+// Winograd. Tiles of a block: reading the transformed weight once for each block costs as much as
+// writing and reading the tiles at channels * columns / (2 * (channels + columns)) of them; a whole
+// number of row tiles, at least two. 64 to 64 channels, 28 tiles of 36: V has 258 KB, M as many.
+constexpr std::int64_t winograd_tiles(int lanes, std::int64_t channels, std::int64_t columns,
+                                      std::int64_t tallest) {
+    const std::int64_t balance = channels * columns / (2 * (channels + columns));
+    const std::int64_t least = lanes >= 16 ? 28 : 24;
+    const std::int64_t wanted = balance < least ? least : balance > 168 ? 168 : balance;
+    return (wanted + tallest - 1) / tallest * tallest;
+}
+// What is summed before it is transformed back stays in L2.
+constexpr std::int64_t winograd_product_bytes = 512 << 10;
+// Fewer channels than this, and the transforms cost more than they save.
+constexpr std::int64_t winograd_channels = 16;
+// For estimates, in flops that the tiles do meanwhile: an element transformed there or back; a byte
+// of the transformed weight as it is read from L2, L3, a crowded L3, memory; a byte as it is
+// written.
+constexpr double winograd_element_cost = 16;
+constexpr double weight_byte_cost(double bytes) {
+    return bytes <= (1 << 20) ? 1.5 : bytes <= (8 << 20) ? 3 : bytes <= (24 << 20) ? 4.5 : 9;
+}
+constexpr double winograd_weight_cost = 7;
+
 // Weight gradient. Pixels summed between two visits of the accumulators: a panel of dy,
 // 512 x 32 x 4 = 64 KB, and a strip of x, 512 x 14 x 4 = 28 KB, stay in L2.
 constexpr std::int64_t gradient_pixels = 512;

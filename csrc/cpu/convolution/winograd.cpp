@@ -1,0 +1,443 @@
+#include "cpu/convolution/winograd.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "cpu/dense/pack.h"
+#include "cpu/tuning/blocks.h"
+
+namespace pyconv {
+
+namespace {
+
+// Rows of a matrix on which the matrix product runs fall into different sets of the caches.
+constexpr std::int64_t kGap = 16;
+std::int64_t spread(std::int64_t elements) {
+    const std::int64_t rounded = (elements + 15) / 16 * 16;
+    return rounded % 256 == 0 ? rounded + kGap : rounded;
+}
+
+// Tiles along one axis. With a dilation the pixels of one phase make an image of their own.
+std::int64_t tiles(std::int64_t size, std::int64_t dilation, int out) {
+    const std::int64_t phase = (size + dilation - 1) / dilation;
+    return (phase + out - 1) / out;
+}
+
+template <class T>
+std::int64_t winograd_tile_count(int out, const WinogradProblem<T>& p) {
+    return p.batch * p.dilation_height * tiles(p.out_height, p.dilation_height, out) *
+           p.dilation_width * tiles(p.out_width, p.dilation_width, out);
+}
+
+// Where the transformed weight lies.
+template <class T>
+struct WeightLayout {
+    WeightLayout(const DenseKernels<T>& dense, int variant, std::int64_t channels,
+                 std::int64_t columns)
+        : panels(dense, columns),
+          depth(channels),
+          elements(kWinogradVariants[variant].tile() * kWinogradVariants[variant].tile()) {}
+
+    std::int64_t plane(std::int64_t panel) const { return depth * panels.width(panel) + kGap; }
+    std::int64_t offset(std::int64_t panel) const {
+        return panel == 0 ? 0 : panel * elements * plane(0);  // all but the last are as wide
+    }
+    std::int64_t size() const {
+        const std::int64_t last = panels.count() - 1;
+        return offset(last) + elements * plane(last);
+    }
+
+    Panels<T> panels;
+    std::int64_t depth;
+    std::int64_t elements;
+};
+
+// Channels [first, first + count) of a panel, whose transformed weight begins at `to`.
+template <class T>
+void transform_weight(const WinogradKernels<T>& kernels, const WeightLayout<T>& layout, int variant,
+                      const TapMatrices<T>& weight, bool turned, std::int64_t panel,
+                      std::int64_t first, std::int64_t count, T* to) {
+    const int taps = kWinogradVariants[variant].kernel * kWinogradVariants[variant].kernel;
+    const std::int64_t width = layout.panels.width(panel);
+    WinogradFilter<T> filter{};
+    filter.rows = count;
+    filter.columns = width;
+    filter.turned = turned;
+    filter.out = to + first * width;
+    filter.plane = layout.plane(panel);
+    const bool in_place = weight.column == 1 && layout.panels.valid(panel) == width;
+    filter.step = in_place ? weight.depth : width;
+    Scratch scratch;
+    T* const copy = in_place ? nullptr : scratch.take<T>(taps * count * width);
+    for (int t = 0; t < taps; ++t) {
+        const T* const from =
+            weight.tap(0, t) + first * weight.depth + layout.panels.first(panel) * weight.column;
+        filter.in[t] = in_place ? from : copy + t * count * width;
+        if (in_place) continue;
+        pack(from, weight.depth, weight.column, count, layout.panels.valid(panel), width,
+             copy + t * count * width);
+    }
+    kernels.variants[variant].filter(filter);
+}
+
+constexpr std::int64_t kWeightChannels = 32;  // 9 taps x 32 x 32 floats: 36 KB, in L1 or L2
+
+template <class T>
+class Winograd {
+  public:
+    Winograd(const DenseKernels<T>& dense, const WinogradKernels<T>& kernels,
+             const WinogradProblem<T>& problem)
+        : dense_(dense),
+          kernels_(kernels.variants[problem.variant]),
+          all_kernels_(kernels),
+          p_(problem),
+          layout_(dense, problem.variant, problem.in_channels, problem.out_channels),
+          tile_(kWinogradVariants[problem.variant].tile()),
+          out_(kWinogradVariants[problem.variant].out),
+          tallest_(layout_.panels.tallest(dense)),
+          pitch_(spread(problem.in_channels)) {
+        tiles_y_ = tiles(p_.out_height, p_.dilation_height, out_);
+        tiles_x_ = tiles(p_.out_width, p_.dilation_width, out_);
+    }
+
+    void run() {
+        const std::int64_t total = winograd_tile_count(out_, p_);
+        if (total == 0) return;
+        const EvenCut blocks(
+            total, tuning::winograd_tiles(dense_.lanes, p_.in_channels, p_.out_channels, tallest_));
+        // The blocks are shared out, or, where they are few, the work inside each. An element of
+        // the result is computed the same way in every block, so that this may ask for threads.
+        const bool share_blocks = blocks.count() >= 4 * thread_count();
+        // A panel of M, elements x tiles x columns, stays in L2 while it is summed and read.
+        const std::int64_t columns =
+            tuning::winograd_product_bytes /
+            (layout_.elements * blocks.size(0) * static_cast<std::int64_t>(sizeof(T)));
+        std::int64_t most = std::max<std::int64_t>(1, columns / layout_.panels.width(0));
+        if (!share_blocks && thread_count() > 1) {
+            most = std::min(most, (layout_.panels.count() + thread_count() - 1) / thread_count());
+        }
+        const EvenCut groups(layout_.panels.count(), most);
+        Scratch scratch;
+        if (!p_.packed && blocks.count() > 1) {
+            T* const fresh = scratch.take<T>(layout_.size());
+            pack_winograd(dense_, all_kernels_, p_.variant, p_.weight, p_.turned, p_.in_channels,
+                          p_.out_channels, fresh);
+            p_.packed = fresh;
+        }
+        const double work = block_work(blocks.size(0));
+        const auto run_block = [&](std::int64_t block) {
+            multiply_block(blocks.begin(block), blocks.size(block), groups, work);
+        };
+        if (share_blocks) {
+            parallel_for(blocks.count(), work * static_cast<double>(blocks.count()), run_block);
+        } else {
+            for (std::int64_t block = 0; block < blocks.count(); ++block) run_block(block);
+        }
+    }
+
+  private:
+    double block_work(std::int64_t count) const {
+        return 2.0 * static_cast<double>(layout_.elements * count) *
+               static_cast<double>(p_.in_channels * p_.out_channels) /
+               tuning::flops_per_microsecond;
+    }
+
+    // The outputs of a tile: rows y0, y0 + dilation, ...
+    struct Place {
+        std::int64_t image, y0, x0;
+    };
+    Place place(std::int64_t tile) const {
+        const std::int64_t x = tile % tiles_x_;
+        tile /= tiles_x_;
+        const std::int64_t y = tile % tiles_y_;
+        tile /= tiles_y_;
+        const std::int64_t phase_x = tile % p_.dilation_width;
+        tile /= p_.dilation_width;
+        const std::int64_t phase_y = tile % p_.dilation_height;
+        return {tile / p_.dilation_height, y * out_ * p_.dilation_height + phase_y,
+                x * out_ * p_.dilation_width + phase_x};
+    }
+    // Of the positions start, start + step, ..., `most` of them, those inside [0, size).
+    struct Range {
+        int begin, end;
+    };
+    static Range inside(std::int64_t start, std::int64_t step, std::int64_t size, int most) {
+        const std::int64_t begin =
+            std::clamp<std::int64_t>(start >= 0 ? 0 : (-start + step - 1) / step, 0, most);
+        const std::int64_t end = std::clamp<std::int64_t>(
+            start >= size ? 0 : (size - 1 - start) / step + 1, begin, most);
+        return {static_cast<int>(begin), static_cast<int>(end)};
+    }
+
+    void multiply_block(std::int64_t first, std::int64_t count, const EvenCut& groups,
+                        double work) {
+        Scratch scratch;
+        const std::int64_t plane = count * pitch_ + kGap;
+        T* const v = scratch.take<T>(layout_.elements * plane);
+        const EvenCut shares(count, 8);
+        parallel_for(shares.count(), work / 8, [&](std::int64_t share) {
+            for (std::int64_t i = shares.begin(share); i < shares.begin(share) + shares.size(share);
+                 ++i) {
+                transform_input(place(first + i), v + i * pitch_, plane);
+            }
+        });
+        parallel_for(groups.count(), work, [&](std::int64_t group) {
+            multiply_group(first, count, v, plane, groups.begin(group),
+                           groups.begin(group) + groups.size(group));
+        });
+    }
+
+    void transform_input(const Place& at, T* out, std::int64_t plane) const {
+        const std::int64_t y = at.y0 - p_.pad_top;
+        const std::int64_t x = at.x0 - p_.pad_left;
+        const Range rows = inside(y, p_.dilation_height, p_.in_height, tile_);
+        const Range columns = inside(x, p_.dilation_width, p_.in_width, tile_);
+        WinogradInput<T> tile;
+        tile.pixel = p_.dilation_width * p_.in_channels;
+        tile.row = p_.dilation_height * p_.in_width * p_.in_channels;
+        tile.in = p_.in + ((at.image * p_.in_height + y) * p_.in_width + x) * p_.in_channels;
+        tile.top = rows.begin;
+        tile.bottom = rows.end;
+        tile.left = columns.begin;
+        tile.right = columns.end;
+        tile.channels = p_.in_channels;
+        tile.out = out;
+        tile.plane = plane;
+        kernels_.input(tile);
+    }
+
+    // The panels [panel0, panel1) of a block's result.
+    void multiply_group(std::int64_t first, std::int64_t count, const T* v, std::int64_t v_plane,
+                        std::int64_t panel0, std::int64_t panel1) const {
+        Scratch scratch;
+        const Panels<T>& panels = layout_.panels;
+        const std::int64_t column0 = panels.first(panel0);
+        const std::int64_t width = panels.first(panel1 - 1) + panels.width(panel1 - 1) - column0;
+        const T* weight = p_.packed + (p_.packed ? layout_.offset(panel0) : 0);
+        if (!p_.packed) {
+            const std::int64_t last = panel1 - 1;
+            T* const fresh = scratch.take<T>(layout_.offset(last) - layout_.offset(panel0) +
+                                             layout_.elements * layout_.plane(last));
+            for (std::int64_t panel = panel0; panel < panel1; ++panel) {
+                const EvenCut slabs(p_.in_channels, kWeightChannels);
+                for (std::int64_t slab = 0; slab < slabs.count(); ++slab) {
+                    transform_weight(all_kernels_, layout_, p_.variant, p_.weight, p_.turned, panel,
+                                     slabs.begin(slab), slabs.size(slab),
+                                     fresh + layout_.offset(panel) - layout_.offset(panel0));
+                }
+            }
+            weight = fresh;
+        }
+        const std::int64_t m_pitch = spread(width);
+        const std::int64_t m_plane = count * m_pitch + kGap;
+        T* const m = scratch.take<T>(layout_.elements * m_plane);
+        const Epilogue<T> plain;
+        const TapPair one{0, 0};
+        const T* rows[kMaxTileRows];
+        T* results[kMaxTileRows];
+        RowTile<T> tile{rows, 0, &one, 1, p_.in_channels, nullptr, 0, 0, results, dense_.lanes};
+        for (std::int64_t element = 0; element < layout_.elements; ++element) {
+            for (std::int64_t panel = panel0; panel < panel1; ++panel) {
+                const int vectors = panels.vectors(panel);
+                tile.b = weight + layout_.offset(panel) - layout_.offset(panel0) +
+                         element * layout_.plane(panel);
+                tile.b_step = panels.width(panel);
+                const EvenCut cut(count, dense_.max_rows[vectors]);
+                for (std::int64_t part = 0; part < cut.count(); ++part) {
+                    const int height = static_cast<int>(cut.size(part));
+                    for (int i = 0; i < height; ++i) {
+                        const std::int64_t row = cut.begin(part) + i;
+                        rows[i] = v + element * v_plane + row * pitch_;
+                        results[i] =
+                            m + element * m_plane + row * m_pitch + panels.first(panel) - column0;
+                    }
+                    dense_.rows[vectors][height](tile, plain);
+                }
+            }
+        }
+        Epilogue<T> epilogue = p_.epilogue;
+        if (epilogue.bias) epilogue.bias += column0;
+        const std::int64_t channels = std::min(width, p_.out_channels - column0);
+        for (std::int64_t i = 0; i < count; ++i) {
+            transform_output(place(first + i), m + i * m_pitch, m_plane, column0, channels,
+                             epilogue);
+        }
+    }
+
+    void transform_output(const Place& at, const T* m, std::int64_t plane, std::int64_t column,
+                          std::int64_t channels, const Epilogue<T>& epilogue) const {
+        const Range rows = inside(at.y0, p_.dilation_height, p_.out_height, out_);
+        const Range columns = inside(at.x0, p_.dilation_width, p_.out_width, out_);
+        if (rows.end == 0 || columns.end == 0) return;
+        WinogradOutput<T> tile;
+        tile.in = m;
+        tile.plane = plane;
+        tile.out = p_.out +
+                   ((at.image * p_.out_height + at.y0) * p_.out_width + at.x0) * p_.out_channels +
+                   column;
+        tile.row = p_.dilation_height * p_.out_width * p_.out_channels;
+        tile.pixel = p_.dilation_width * p_.out_channels;
+        tile.rows = rows.end;
+        tile.columns = columns.end;
+        tile.channels = channels;
+        tile.epilogue = &epilogue;
+        kernels_.output(tile);
+    }
+
+    const DenseKernels<T>& dense_;
+    const typename WinogradKernels<T>::Entry& kernels_;
+    const WinogradKernels<T>& all_kernels_;
+    WinogradProblem<T> p_;
+    WeightLayout<T> layout_;
+    int tile_, out_, tallest_;
+    std::int64_t pitch_;  // of a tile's channels in V
+    std::int64_t tiles_y_, tiles_x_;
+};
+
+}  // namespace
+
+namespace {
+
+// Of the products along one axis, the share that falls on the image.
+double inside_share(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t dilation,
+                    std::int64_t pad) {
+    double products = 0;
+    for (std::int64_t tap = 0; tap < kernel; ++tap) {
+        const std::int64_t shift = tap * dilation - pad;
+        const std::int64_t first = std::max<std::int64_t>(0, -shift);
+        const std::int64_t end = std::min(out, in - shift);
+        products += static_cast<double>(std::max<std::int64_t>(0, end - first));
+    }
+    return products / static_cast<double>(out * kernel);
+}
+
+// The time of a problem in flops at the tiles' rate: out is that of the variant, or 0 for direct.
+double estimate(int out, const WinogradProblem<float>& p, std::int64_t kernel, bool packed) {
+    const double weight = static_cast<double>(p.in_channels * p.out_channels);
+    if (out == 0) {
+        const double positions =
+            static_cast<double>(p.batch * p.out_height * p.out_width) *
+            inside_share(p.in_height, p.out_height, kernel, p.dilation_height, p.pad_top) *
+            inside_share(p.in_width, p.out_width, kernel, p.dilation_width, p.pad_left);
+        const double taps = static_cast<double>(kernel * kernel);
+        const double bytes = 4 * taps * weight;
+        return 2 * taps * positions * weight + bytes * tuning::weight_byte_cost(bytes);
+    }
+    const double elements = static_cast<double>((out + kernel - 1) * (out + kernel - 1));
+    const double tiles = static_cast<double>(winograd_tile_count(out, p));
+    const double bytes = 4 * elements * weight;
+    return elements * tiles *
+               (2.2 * weight + tuning::winograd_element_cost *
+                                   static_cast<double>(p.in_channels + p.out_channels)) +
+           bytes * (tuning::weight_byte_cost(bytes) + (packed ? 0 : tuning::winograd_weight_cost));
+}
+
+}  // namespace
+
+std::string winograd_passes(int out, const ConvolutionProblem& p, bool backward, bool packed) {
+    if (std::min(p.in_channels, p.out_channels) < tuning::winograd_channels) {
+        return "fewer than " + std::to_string(tuning::winograd_channels) + " channels";
+    }
+    const WeightView<float> none{};
+    const WinogradProblem<float> q =
+        backward ? winograd_backward_problem<float>(0, p, nullptr, none, nullptr)
+                 : winograd_forward_problem<float>(0, p, nullptr, none, nullptr);
+    const double own = estimate(out, q, p.kernel_height, packed);
+    const auto passes = [&](int other, const char* name) -> std::string {
+        const double share = estimate(other, q, p.kernel_height, packed) / own;
+        if (share > 1) return "";
+        return std::string(name) + " is estimated to take " +
+               std::to_string(static_cast<int>(100 * share)) + " % of its time";
+    };
+    const std::string slower = passes(0, "direct");
+    return slower.empty() && out == 4 ? passes(2, "winograd2") : slower;
+}
+
+template <class T>
+WinogradProblem<T> winograd_forward_problem(int variant, const ConvolutionProblem& p, const T* x,
+                                            const WeightView<T>& weight, T* y) {
+    WinogradProblem<T> q;
+    q.variant = variant;
+    q.batch = p.batch;
+    q.in_channels = p.in_channels;
+    q.in_height = p.in_height;
+    q.in_width = p.in_width;
+    q.out_channels = p.out_channels;
+    q.out_height = p.out_height;
+    q.out_width = p.out_width;
+    q.pad_top = p.pad_top;
+    q.pad_left = p.pad_left;
+    q.dilation_height = p.dilation_height;
+    q.dilation_width = p.dilation_width;
+    q.in = x;
+    q.out = y;
+    q.weight = forward_matrices(weight, p);
+    return q;
+}
+
+template <class T>
+WinogradProblem<T> winograd_backward_problem(int variant, const ConvolutionProblem& p, const T* dy,
+                                             const WeightView<T>& weight, T* dx) {
+    WinogradProblem<T> q;
+    q.variant = variant;
+    q.batch = p.batch;
+    q.in_channels = p.out_channels;
+    q.in_height = p.out_height;
+    q.in_width = p.out_width;
+    q.out_channels = p.in_channels;
+    q.out_height = p.in_height;
+    q.out_width = p.in_width;
+    q.pad_top = p.dilation_height * (p.kernel_height - 1) - p.pad_top;
+    q.pad_left = p.dilation_width * (p.kernel_width - 1) - p.pad_left;
+    q.dilation_height = p.dilation_height;
+    q.dilation_width = p.dilation_width;
+    q.in = dy;
+    q.out = dx;
+    q.weight = backward_matrices(weight, p);
+    q.turned = true;
+    return q;
+}
+
+template <class T>
+void run_winograd(const DenseKernels<T>& dense, const WinogradKernels<T>& kernels,
+                  const WinogradProblem<T>& problem) {
+    Winograd<T>(dense, kernels, problem).run();
+}
+
+template <class T>
+std::int64_t winograd_weight_size(const DenseKernels<T>& dense, int variant,
+                                  std::int64_t in_channels, std::int64_t out_channels) {
+    return WeightLayout<T>(dense, variant, in_channels, out_channels).size();
+}
+
+template <class T>
+void pack_winograd(const DenseKernels<T>& dense, const WinogradKernels<T>& kernels, int variant,
+                   const TapMatrices<T>& weight, bool turned, std::int64_t in_channels,
+                   std::int64_t out_channels, T* packed) {
+    const WeightLayout<T> layout(dense, variant, in_channels, out_channels);
+    const EvenCut slabs(in_channels, kWeightChannels);
+    const double work = static_cast<double>(layout.size()) / 1e3;
+    parallel_for(layout.panels.count() * slabs.count(), work, [&](std::int64_t task) {
+        const std::int64_t slab = task / layout.panels.count();
+        const std::int64_t panel = task % layout.panels.count();
+        transform_weight(kernels, layout, variant, weight, turned, panel, slabs.begin(slab),
+                         slabs.size(slab), packed + layout.offset(panel));
+    });
+}
+
+#define PYCONV_INSTANTIATE(T)                                                                     \
+    template WinogradProblem<T> winograd_forward_problem<T>(int, const ConvolutionProblem&,       \
+                                                            const T*, const WeightView<T>&, T*);  \
+    template WinogradProblem<T> winograd_backward_problem<T>(int, const ConvolutionProblem&,      \
+                                                             const T*, const WeightView<T>&, T*); \
+    template void run_winograd<T>(const DenseKernels<T>&, const WinogradKernels<T>&,              \
+                                  const WinogradProblem<T>&);                                     \
+    template std::int64_t winograd_weight_size<T>(const DenseKernels<T>&, int, std::int64_t,      \
+                                                  std::int64_t);                                  \
+    template void pack_winograd<T>(const DenseKernels<T>&, const WinogradKernels<T>&, int,        \
+                                   const TapMatrices<T>&, bool, std::int64_t, std::int64_t, T*);
+PYCONV_INSTANTIATE(float)
+PYCONV_INSTANTIATE(double)
+
+}  // namespace pyconv
