@@ -6,6 +6,8 @@ import argparse
 import importlib
 import sys
 
+from bench import pinning
+
 COMMANDS = {
     "layers": "convolutions against all peers, layer by layer",
     "train": "training steps, inference and memory of whole networks",
@@ -15,6 +17,7 @@ COMMANDS = {
 
 
 def main() -> int:
+    pinning.pin()
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():

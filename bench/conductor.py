@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pyconv
+from bench import pinning
 from pyconv import bench
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,9 +67,6 @@ class Worker:
         env = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(p for p in (str(ROOT), *sys.path) if p),
-            "OMP_NUM_THREADS": count,
-            "MKL_NUM_THREADS": count,
-            "OPENBLAS_NUM_THREADS": count,
             "PYCONV_NUM_THREADS": count,
             **({"PYCONV_ISA": isa, **CAPS.get(isa, {})} if isa else {}),
             **environment,
@@ -116,26 +114,11 @@ def add_running(parser: argparse.ArgumentParser, seconds: float) -> None:
     """The arguments that all commands have."""
     parser.add_argument("--seconds", type=float, default=seconds, metavar="S",
                         help="for each figure (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
-    parser.add_argument("--core", type=int, metavar="I",
-                        help="pin to the cores from this one on (default: as taskset has it, or "
-                        "the last)")  # fmt: skip
+    pinning.add_arguments(parser)
     parser.add_argument("--isa", choices=("avx2", "avx512"),
                         help="pyconv's; avx2 holds PyTorch and OpenVINO to it, too")  # fmt: skip
     parser.add_argument("--write", action="store_true",
                         help="write the tables into docs and bench/results")  # fmt: skip
-
-
-def pin(arguments: argparse.Namespace) -> None:
-    """Keep this process, and those that it starts, on as many cores as there are threads."""
-    allowed = sorted(os.sched_getaffinity(0))
-    if arguments.core is not None:
-        wanted = set(range(arguments.core, arguments.core + arguments.threads))
-    elif len(allowed) > arguments.threads:
-        wanted = set(allowed[-arguments.threads :])
-    else:
-        wanted = set(allowed)
-    os.sched_setaffinity(0, wanted)
 
 
 def installed(names: list[str] | None) -> list[str]:
@@ -185,10 +168,15 @@ def caption(
     held = ""
     if arguments.isa == "avx2":
         held = " PyTorch and OpenVINO are held to AVX2; the others choose for themselves."
+    parts = [
+        f"{info['processor']}, {arguments.isa or info['isa']}, {threads}",
+        f"compiler {info['compiler']}",
+        f"commit {commit()}",
+        *([versions] if versions else []),
+    ]
     return (
-        f"{info['processor']}, {arguments.isa or info['isa']}, {threads}; compiler "
-        f"{info['compiler']}; commit {commit()}; {versions}. Peak {peak / 1e9:.1f} GFLOP/s. "
-        f"Written by `python -m bench {command}`.{held}"
+        f"{'; '.join(parts)}. Peak {peak / 1e9:.1f} GFLOP/s. Written by "
+        f"`python -m bench {command}`.{held}"
     )
 
 

@@ -44,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     import pyconv
 
-    conductor.pin(arguments)
     pyconv.set_num_threads(arguments.threads)
     with nullcontext() if arguments.isa is None else pyconv.isa(arguments.isa):
         return _run(arguments)

@@ -10,6 +10,7 @@ message                                 answer
 ("inference", name, folder, batch)      the same, of a network; the folder has its state
 ("step", name, folder, batch)           the same, of a training step
 ("export", name, folder, batch)         None; writes the network's ONNX and ncnn files there
+("exact", name, folder, batch)          the network's output, computed in float64
 ("time", variant, repeats, cold)        seconds of a call
 ("output", variant, images)             the result as an array; of the first images only
 ("memory", name, folder, batch, layout) bytes: the peak of three training steps, less imports
@@ -35,6 +36,8 @@ def serve(line: Connection, peer: Any) -> None:
     def answer(kind: str, *rest: Any) -> Any:
         if kind == "version":
             return peer.version()
+        if kind == "exact":
+            return peer.exact(*rest)
         if kind == "memory":
             *what, layout = rest
             return peak_over(lambda: _steps(peer.step(*what, [layout])))

@@ -90,6 +90,13 @@ def inference(name: str, folder: str, batch: int) -> Calls:
     return calls
 
 
+@torch.no_grad()
+def exact(name: str, folder: str, batch: int) -> np.ndarray:
+    """In float64."""
+    x, _ = networks.data(name, batch)
+    return networks.theirs(name, folder).eval().double()(torch.from_numpy(x).double()).numpy()
+
+
 def step(name: str, folder: str, batch: int, layouts: list[str] | None = None) -> Calls:
     x, y = networks.data(name, batch)
     labels = torch.from_numpy(y)
