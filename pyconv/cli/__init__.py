@@ -26,6 +26,7 @@ _COMMANDS = {
     "evaluate": "how right a trained network is on a data set",
     "predict": "which class a picture belongs to",
     "summary": "the layers of a network: shapes, parameters, multiply-adds, receptive fields",
+    "bench": "how fast convolutions are, and how exact",
     "info": "what runs: version, processor, instruction set, threads",
 }
 

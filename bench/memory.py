@@ -1,23 +1,63 @@
-"""pyconv against PyTorch and NumPy on one thread: every layer of three networks, forward and
-backward, matrix products, and what is bound by memory. Writes a table."""
+"""What is bound by memory, against PyTorch: pooling, norms, elementwise operations, optimizers."""
 
 from __future__ import annotations
 
 import argparse
-import math
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import pyconv
+from bench import conductor, document
+from bench.document import geometric_mean
 from pyconv import bench, kernels
 
 Call = Callable[[], Any]
-RESULTS = Path(__file__).parent / "results" / "floor.md"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``python -m bench memory``."""
+    conductor.add_running(parser, 0.15)
+    parser.add_argument("--batch", type=int, action="append", help="default: 1 and 8")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print, write."""
+    import pyconv
+
+    pyconv.set_num_threads(arguments.threads)
+    torch.set_num_threads(arguments.threads)
+    burst, peak = bench.Burst(), conductor.measured_peak(arguments.threads)
+    batches = arguments.batch or [1, 8]
+    ratios: dict[str, list[float]] = {}
+    for batch in batches:
+        for name, competitors in memory_bound(batch):
+            ratios.setdefault(name, []).append(ratio(competitors, arguments.seconds, burst))
+            print(f"{name}, batch {batch}: {ratios[name][-1]:.2f}", flush=True)
+    rows = [[name, *(f"{r:.2f}" for r in found)] for name, found in ratios.items()]
+    means = [geometric_mean(column) for column in zip(*ratios.values(), strict=True)]
+    rows.append(["all", *(f"{m:.2f}" for m in means)])
+    head = conductor.caption(arguments, peak, {}, "memory")
+    table = bench.markdown(["operation", *(f"batch {n}" for n in batches)], rows)
+    text = (
+        f"{head} PyTorch {torch.__version__}. Maps of 64 channels, 112 x 112; ratios to PyTorch's "
+        f"better layout, above 1 pyconv is faster.\n\n{table}"
+    )
+    print(f"\n{text}")
+    if arguments.write:
+        document.write("memory", text, f"# Bound by memory\n\n{text}")
+    return 0
+
+
+def ratio(competitors: dict[str, Call], seconds: float, burst: bench.Burst) -> float:
+    """How much faster pyconv is than the best of the others."""
+    runs = {
+        name: (lambda repeats, call=call: bench.seconds_of(call, repeats))
+        for name, call in competitors.items()
+    }
+    times = {n: t.median for n, t in bench.measure(runs, seconds, burst).items()}
+    return min(value for name, value in times.items() if name != "pyconv") / times["pyconv"]
 
 
 def aligned(x: np.ndarray) -> np.ndarray:
@@ -44,46 +84,6 @@ def both_layouts(*arrays: np.ndarray) -> Iterator[tuple[str, list[torch.Tensor]]
     yield "torch", tensors
     last = [t.to(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors]
     yield "torch channels-last", last
-
-
-def convolution(p: bench.Convolution, batch: int) -> Iterator[tuple[str, dict[str, Call]]]:
-    rng = np.random.default_rng(0)
-    x = channels_last(p.input_shape(batch), rng)
-    dy = channels_last(p.output_shape(batch), rng)
-    weight = parameter(p.weight_shape, rng)
-    g = p.geometry
-    forward: dict[str, Call] = {"pyconv": lambda: kernels.conv2d(x, weight, **g)}
-    data: dict[str, Call] = {
-        "pyconv": lambda: kernels.conv2d_backward_input(dy, weight, x.shape, **g)
-    }
-    gradient: dict[str, Call] = {
-        "pyconv": lambda: kernels.conv2d_backward_weight(dy, x, weight.shape, **g)
-    }
-    geometry = ([p.stride] * 2, [p.padding] * 2, [p.dilation] * 2, False, [0, 0], p.groups)
-    backward = torch.ops.aten.convolution_backward
-    for name, (tx, tw, tdy) in both_layouts(x, weight, dy):
-        forward[name] = lambda tx=tx, tw=tw: torch.conv2d(
-            tx, tw, None, p.stride, p.padding, p.dilation, p.groups
-        )
-        data[name] = lambda tx=tx, tw=tw, tdy=tdy: backward(
-            tdy, tx, tw, None, *geometry, [True, False, False]
-        )
-        gradient[name] = lambda tx=tx, tw=tw, tdy=tdy: backward(
-            tdy, tx, tw, None, *geometry, [False, True, False]
-        )
-    yield "forward", forward
-    yield "backward data", data
-    yield "backward weight", gradient
-
-
-def gemm(n: int) -> dict[str, Call]:
-    rng = np.random.default_rng(0)
-    a, b = (rng.standard_normal((n, n), np.float32) for _ in range(2))
-    out = np.empty((n, n), np.float32)
-    return {
-        "pyconv": lambda: kernels.gemm(a, b, out=out),
-        "numpy": lambda: np.matmul(a, b, out=out),
-    }
 
 
 def memory_bound(batch: int) -> Iterator[tuple[str, dict[str, Call]]]:
@@ -220,108 +220,3 @@ def memory_bound(batch: int) -> Iterator[tuple[str, dict[str, Call]]]:
             amsgrad=False, maximize=False,
         ),
     }  # fmt: skip
-
-
-def ratio(times: dict[str, float]) -> float:
-    """How much faster pyconv is than the best of the others."""
-    return min(value for name, value in times.items() if name != "pyconv") / times["pyconv"]
-
-
-class Table:
-    """Rows of a Markdown table, printed as they come."""
-
-    def __init__(self, title: str, *columns: str) -> None:
-        self.lines = [f"## {title}", "", "| " + " | ".join(columns) + " |"]
-        self.lines.append("|---" + "|---:" * (len(columns) - 1) + "|")
-        print("\n".join(self.lines), flush=True)
-
-    def row(self, *cells: str) -> None:
-        self.lines.append("| " + " | ".join(cells) + " |")
-        print(self.lines[-1], flush=True)
-
-    def text(self, line: str) -> None:
-        self.lines += ["", line]
-        print(f"\n{line}\n", flush=True)
-
-
-def geometric_mean(values: list[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["convolution", "gemm", "memory"])
-    parser.add_argument("--suite", choices=bench.suites(), action="append")
-    parser.add_argument("--pass", dest="passes", action="append",
-                        choices=["forward", "backward data", "backward weight"])  # fmt: skip
-    parser.add_argument("--batch", type=int, action="append", help="default: 1 and 8")
-    parser.add_argument("--seconds", type=float, default=0.15, help="for each figure")
-    parser.add_argument("--below", type=float, default=math.inf, help="print only rows below")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
-    options = parser.parse_args()
-    pyconv.set_num_threads(1)
-    torch.set_num_threads(1)
-    info = pyconv.info()
-    head = [
-        "# pyconv against PyTorch and NumPy, one thread",
-        "",
-        f"{info['processor']}, {info['isa']}, {info['compiler']}; PyTorch {torch.__version__}, "
-        f"NumPy {np.__version__}. Written by `bench/floor.py`. Ratios of medians, float32: above "
-        "1, pyconv is faster than the better of PyTorch's two layouts.",
-        "",
-    ]
-    tables: list[Table] = []
-    peak = bench.peak_flops()
-    if options.only in (None, "convolution"):
-        for name in options.suite or bench.suites():
-            for batch in options.batch or [1, 8]:
-                table = Table(
-                    f"{name}, batch {batch}",
-                    "layer", "forward", "% of peak", "backward data", "% of peak",
-                    "backward weight", "% of peak",
-                )  # fmt: skip
-                tables.append(table)
-                every: dict[str, list[float]] = {}
-                for problem in bench.suite(name):
-                    cells, worst = [str(problem)], math.inf
-                    for kind, competitors in convolution(problem, batch):
-                        if options.passes and kind not in options.passes:
-                            cells += ["", ""]
-                            continue
-                        times = bench.compare(competitors, options.seconds)
-                        value = ratio(times)
-                        worst = min(worst, value)
-                        every.setdefault(kind, []).append(value)
-                        share = problem.flops(batch) / times["pyconv"] / peak
-                        cells += [f"{value:.2f}", f"{100 * share:.0f}"]
-                    if worst < options.below:
-                        table.row(*cells)
-                for kind, values in every.items():
-                    table.text(
-                        f"{kind}: least {min(values):.2f}, geometric mean "
-                        f"{geometric_mean(values):.2f}"
-                    )
-    if options.only in (None, "gemm"):
-        table = Table("Matrix products against NumPy's OpenBLAS", "n", "ratio", "% of peak")
-        tables.append(table)
-        for n in (64, 128, 256, 512, 768, 1024, 1536, 2048):
-            times = bench.compare(gemm(n), options.seconds * 2)
-            table.row(str(n), f"{ratio(times):.2f}",
-                      f"{100 * 2.0 * n**3 / times['pyconv'] / peak:.0f}")  # fmt: skip
-    if options.only in (None, "memory"):
-        for batch in options.batch or [1, 8]:
-            table = Table(f"Pooling, norms, elementwise; batch {batch}", "operation", "ratio")
-            tables.append(table)
-            for name, competitors in memory_bound(batch):
-                value = ratio(bench.compare(competitors, options.seconds))
-                if value < options.below:
-                    table.row(name, f"{value:.2f}")
-    if options.write:
-        text = "\n".join(head) + "\n\n".join("\n".join(t.lines) for t in tables) + "\n"
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(text, "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

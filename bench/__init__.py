@@ -1,0 +1,1 @@
+"""pyconv against its peers: ``python -m bench layers | train | memory | gemm``."""
