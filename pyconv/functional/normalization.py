@@ -132,8 +132,9 @@ def _batch_norm(
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> Sequence[Any]:
         if training and not is_grad_enabled():
             gradients = kernels.batch_norm_backward(
-                dy.data, x.data, gamma.data, mean, var, eps=eps, activation=fused, y=array_of(y)
-            )
+                dy.data, x.data, gamma.data, mean, var, eps=eps, activation=fused, y=array_of(y),
+                dresidual=needs[3],
+            )  # fmt: skip
             dx, dgamma, dbeta, *rest = (Tensor._wrap(g) for g in gradients)
             return dx, dgamma, dbeta, rest[0] if rest else dy
         dz = gradient_through(dy, y, fused)
