@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyconv import kernels
+from pyconv._frozen import thaw
 from pyconv.autograd import Tensor, array_module, is_grad_enabled, record
 from pyconv.functional._common import (
     array_of,
@@ -192,6 +193,7 @@ def _running(
         if value is None and not moved:
             raise ValueError(f"{name}: {argument} is needed where it is to normalise, got None")
         array = None if value is None else as_array(name, argument, value)
+        array = thaw(array) if moved else array
         check_channels(name, argument, array, x)
         if moved and isinstance(array, np.ndarray) and not array.flags.writeable:
             raise ValueError(f"{name}: {argument} must be writable, got a read-only array")
