@@ -89,8 +89,8 @@ def test_packed_is_the_same(isa: str, rng: np.random.Generator) -> None:
 
 
 def test_residual_and_activation_are_fused(rng: np.random.Generator) -> None:
-    net, x = pair(rng, padding=1), image(rng)
-    other = rng.standard_normal((2, 16, 6, 6)).astype("float32")
+    net, x = pair(rng, "float64"), image(rng, "float64")
+    other = rng.standard_normal((2, 16, 6, 6))
     y = expected(net, x) + other
     block = nn.Sequential(
         nn.Residual(net[:2], nn.Identity()), nn.ReLU6()
@@ -99,7 +99,7 @@ def test_residual_and_activation_are_fused(rng: np.random.Generator) -> None:
     with no_grad():
         actual = block(x).data
     assert folded(net)
-    np.testing.assert_allclose(actual, np.clip(y, 0, 6), atol=2e-5)
+    np.testing.assert_allclose(actual, np.clip(y, 0, 6), atol=1e-12)
 
 
 def set_weight(net: nn.Sequential) -> None:
@@ -261,13 +261,13 @@ def test_gradients_go_the_plain_way(rng: np.random.Generator) -> None:
 
 
 def test_who_listens_sees_what_is_not_folded(rng: np.random.Generator) -> None:
-    net, x = pair(rng), image(rng)
+    net, x = pair(rng, "float64"), image(rng, "float64")
     run(net, x)
     with no_grad():
         found = pyconv.features(net, x, ["0", "1"])
     y = kernels.conv2d(x, net[0].weight.data, padding=1)
-    np.testing.assert_allclose(found["0"].data, y, atol=1e-5)
-    np.testing.assert_allclose(found["1"].data, expected(net, x), atol=1e-5)
+    np.testing.assert_allclose(found["0"].data, y, atol=1e-12)
+    np.testing.assert_allclose(found["1"].data, expected(net, x), atol=1e-12)
     assert not folded(net)
 
 
@@ -277,11 +277,11 @@ class Doubled(nn.BatchNorm2d):
 
 
 def test_a_forward_of_ones_own_is_called(rng: np.random.Generator) -> None:
-    net, x = pair(rng), image(rng)
-    other = Doubled(16).eval()
+    net, x = pair(rng, "float64"), image(rng, "float64")
+    other = Doubled(16).double().eval()
     other.load_state_dict(net[1].state_dict())
     own = nn.Sequential(net[0], other).eval()
-    np.testing.assert_allclose(run(own, x), 2 * expected(net, x), atol=1e-5)
+    np.testing.assert_allclose(run(own, x), 2 * expected(net, x), atol=1e-12)
 
 
 def test_copies_and_pickles_leave_it_behind(rng: np.random.Generator) -> None:
