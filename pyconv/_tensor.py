@@ -12,6 +12,7 @@ from pyconv import _tensor_arithmetic as arithmetic
 from pyconv import _tensor_reduction as reduction
 from pyconv import _tensor_shape as shaping
 from pyconv import autograd
+from pyconv._frozen import thaw
 
 
 def array_module(array: Any) -> Any:
@@ -304,7 +305,7 @@ class Tensor:
                 f"{name}: a tensor whose gradient is recorded can't be changed in place; "
                 "write it in a `with no_grad():` block, or make a new one"
             )
-        return self.data
+        return thaw(self.data)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._in_place("[...] =", value)[shaping.plain_index(index)] = _plain(value)

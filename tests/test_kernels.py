@@ -9,7 +9,9 @@ import inspect
 import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import pyconv
@@ -96,3 +98,31 @@ def test_the_examples_of_the_docstrings_run(name):
         pyconv.set_num_threads(before)
         pyconv.manual_seed(0)
     assert failures == 0
+
+
+def test_remembered_checks_refuse_what_equals_a_good_argument() -> None:
+    """1, True and 1.0 are the same key of a dict."""
+    x, w = np.zeros((1, 2, 4, 4), np.float32), np.zeros((2, 2, 1, 1), np.float32)
+    good: tuple[Any, ...] = (1, (1, 1), np.int64(1), (np.int32(1), 1))
+    bad: tuple[Any, ...] = (True, 1.0, (True, 1), (1, 1.0), (1, np.True_), [1, 1])
+    for _ in range(2):
+        for stride in good:
+            assert kernels.conv2d(x, w, stride=stride).shape == (1, 2, 4, 4)
+            assert kernels.conv2d_backward_input(x, w, x.shape, dilation=stride).shape == x.shape
+            assert kernels.max_pool2d(x, stride, return_indices=False).shape == x.shape
+        for stride in bad:
+            with pytest.raises(TypeError, match="stride must be an int"):
+                kernels.conv2d(x, w, stride=stride)
+            with pytest.raises(TypeError, match="dilation must be an int"):
+                kernels.conv2d_backward_input(x, w, x.shape, dilation=stride)
+            with pytest.raises(TypeError, match="kernel_size must be an int"):
+                kernels.max_pool2d(x, stride)
+        for groups in (True, 1.0):
+            with pytest.raises(TypeError, match="groups must be an int"):
+                kernels.conv2d(x, w, groups=groups)
+        for ceil_mode in (0, 0.0):
+            with pytest.raises(TypeError, match="ceil_mode must be a bool"):
+                kernels.max_pool2d(x, 1, ceil_mode=ceil_mode)
+        for shape in ((True, 2, 4, 4), (1.0, 2, 4, 4)):
+            with pytest.raises(TypeError, match="input_shape must be an int"):
+                kernels.conv2d_backward_input(x, w, shape)

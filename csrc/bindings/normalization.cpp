@@ -83,20 +83,20 @@ py::object instance_norm(py::handle x, py::handle gamma, py::handle beta, double
     });
 }
 
-// dx, dgamma, dbeta and, with an activation, dresidual. Without mean and var each image is
-// normalized by its own.
+// dx, dgamma, dbeta and, where it is wanted, dresidual of an activation. Without mean and var each
+// image is normalized by its own.
 py::tuple norm_backward(py::handle dy, py::handle x, py::handle gamma, py::handle mean,
-                        py::handle var, py::handle y, double eps, int activation, double slope) {
+                        py::handle var, py::handle y, double eps, int activation, double slope,
+                        bool residual) {
     return with_float(x, [&](auto zero) -> py::tuple {
         using T = decltype(zero);
         Scratch scratch;
         const Shape shape = Shape::of(x);
-        const bool activated = !y.is_none();
         Result<T> dx(shape, Order::channels_last, scratch);
         Result<T> dgamma({shape[1]}, Order::c, scratch);
         Result<T> dbeta({shape[1]}, Order::c, scratch);
         std::optional<Result<T>> dz;
-        if (activated) dz.emplace(shape, Order::channels_last, scratch);
+        if (residual && !y.is_none()) dz.emplace(shape, Order::channels_last, scratch);
         const T* gradient = channels_last<T>(dy, scratch);
         const T* image = channels_last<T>(x, scratch);
         const T* scale = optional_dense<T>(gamma, Order::c, scratch);

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -25,15 +26,39 @@ struct Header {
 };
 static_assert(sizeof(Header) <= kAlignment);
 
-void* system_allocate(std::size_t size) {
-    const std::size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    void* memory = nullptr;
-    if (posix_memalign(&memory, alignment, size) != 0) throw std::bad_alloc();
+// Large blocks are mapped by themselves: malloc would lose half as much again to the gaps between
+// blocks of this alignment, and keep what is given back.
+void* map_huge_pages(std::size_t size) {
+    void* const mapped =
+        mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc();
+    const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    char* const begin = static_cast<char*>(mapped);
+    const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(begin)) % kHugePage;
+    const std::size_t used = before + (size + page - 1) / page * page;
+    if (before > 0) munmap(begin, before);
+    munmap(begin + used, size + kHugePage - used);
 #if defined(MADV_HUGEPAGE)
     // Touching fresh 4 KiB pages costs twenty times a copy; 2 MiB pages make it five times less.
-    if (alignment == kHugePage) madvise(memory, size, MADV_HUGEPAGE);
+    madvise(begin + before, size, MADV_HUGEPAGE);
 #endif
+    return begin + before;
+}
+
+void* system_allocate(std::size_t size) {
+    if (size >= kHugePage) return map_huge_pages(size);
+    void* memory = nullptr;
+    if (posix_memalign(&memory, kAlignment, size) != 0) throw std::bad_alloc();
     return memory;
+}
+
+void system_release(char* memory) {
+    const std::size_t size = reinterpret_cast<Header*>(memory)->size;
+    if (size >= kHugePage) {
+        munmap(memory, size);
+    } else {
+        std::free(memory);
+    }
 }
 
 // Sizes in quarter steps between powers of two: at most a quarter is wasted.
@@ -69,7 +94,8 @@ class CachingPool {
     void* allocate(std::size_t bytes) {
         if (bytes > std::numeric_limits<std::size_t>::max() / 2) throw std::bad_alloc();
         std::size_t size = 0;
-        const int size_class = size_class_of(bytes + kAlignment, &size);
+        const int size_class = size_class_of(bytes, &size);
+        size += kAlignment;  // the header's; counted before, it would push 2^n into the next class
         {
             std::lock_guard<std::mutex> lock(mutex);
             statistics_.live += size;
@@ -113,7 +139,7 @@ class CachingPool {
             const std::size_t most = std::min(limit_, statistics_.high_water - statistics_.live);
             while (statistics_.cached > most) surplus.push_back(drop_oldest());
         }
-        for (char* block : surplus) std::free(block);
+        for (char* block : surplus) system_release(block);
     }
 
     void trim() {
@@ -125,7 +151,7 @@ class CachingPool {
             statistics_.high_water = statistics_.live;
         }
         for (auto& list : blocks) {
-            for (const Free& block : list) std::free(block.memory);
+            for (const Free& block : list) system_release(block.memory);
         }
     }
 

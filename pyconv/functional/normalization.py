@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyconv import kernels
+from pyconv._frozen import thaw
 from pyconv.autograd import Tensor, array_module, is_grad_enabled, record
 from pyconv.functional._common import (
     array_of,
@@ -132,8 +133,9 @@ def _batch_norm(
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> Sequence[Any]:
         if training and not is_grad_enabled():
             gradients = kernels.batch_norm_backward(
-                dy.data, x.data, gamma.data, mean, var, eps=eps, activation=fused, y=array_of(y)
-            )
+                dy.data, x.data, gamma.data, mean, var, eps=eps, activation=fused, y=array_of(y),
+                dresidual=needs[3],
+            )  # fmt: skip
             dx, dgamma, dbeta, *rest = (Tensor._wrap(g) for g in gradients)
             return dx, dgamma, dbeta, rest[0] if rest else dy
         dz = gradient_through(dy, y, fused)
@@ -191,6 +193,7 @@ def _running(
         if value is None and not moved:
             raise ValueError(f"{name}: {argument} is needed where it is to normalise, got None")
         array = None if value is None else as_array(name, argument, value)
+        array = thaw(array) if moved else array
         check_channels(name, argument, array, x)
         if moved and isinstance(array, np.ndarray) and not array.flags.writeable:
             raise ValueError(f"{name}: {argument} must be writable, got a read-only array")

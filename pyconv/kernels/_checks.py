@@ -3,13 +3,15 @@ what was expected."""
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_FLOATS = _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_PLAIN = frozenset((int, str, bool, type(None)))
 ACTIVATIONS = {
     None: 0,
     "relu": 1,
@@ -20,6 +22,29 @@ ACTIVATIONS = {
     "silu": 6,
     "gelu": 7,
 }
+
+
+def remembered(checked: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that checks arguments, with its last results kept: calls of small kernels would
+    take longer to check than to compute.
+
+    The first argument holds shapes of arrays; they are taken as they are. Of the others only ints,
+    words, bools, None and tuples of ints are looked up: 1, 1.0 and True are equal keys in a tuple,
+    and not equally good arguments.
+    """
+    keep = functools.lru_cache(maxsize=512, typed=True)(checked)
+
+    def look_up(shapes: Any, *arguments: Any) -> Any:
+        for argument in arguments:
+            if type(argument) is tuple:
+                for item in argument:
+                    if type(item) is not int:
+                        return checked(shapes, *arguments)
+            elif type(argument) not in _PLAIN:
+                return checked(shapes, *arguments)
+        return keep(shapes, *arguments)
+
+    return look_up
 
 
 def kind(value: Any) -> str:
@@ -36,6 +61,8 @@ def _short(value: Any) -> bool:
 def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...]) -> np.ndarray:
     """`x` if it is a float32 or float64 array of that rank (an int, or several to choose from;
     () takes any rank up to 4)."""
+    if type(x) is np.ndarray and x.ndim == ndim and (x.dtype is _FLOAT32 or x.dtype is _FLOAT64):
+        return x
     if not isinstance(x, np.ndarray):
         if type(x).__module__.split(".")[0] == "cupy":
             raise TypeError(

@@ -124,6 +124,44 @@ def _check_bias(function: str, bias: Any, channels: int) -> None:
         check.shape_of(function, "bias", bias, (channels,), "one entry an output channel")
 
 
+@check.remembered
+def _forward(
+    shapes: tuple[Any, Any], name: str, stride: Any, padding: Any, dilation: Any, groups: Any,
+    rank: int,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:  # fmt: skip
+    """The geometry's code and the output's shape, by the shapes of image and weight."""
+    x, weight = shapes
+    geometry = _Geometry(name, x[2:], weight[2:], stride, padding, dilation, groups, rank)
+    _check_channels(name, x[1], weight, geometry.groups)
+    if rank == 1:
+        geometry.size, geometry.kernel = (1, *geometry.size), (1, *geometry.kernel)
+    shape = (x[0], weight[0], *geometry.output_size()[2 - rank :])
+    check.check_count(name, "the output's shape", shape)
+    return geometry.code, shape
+
+
+@check.remembered
+def _backward(
+    shapes: tuple[Any, Any], name: str, argument: str, wanted: Any, stride: Any, padding: Any,
+    dilation: Any, groups: Any, rank: int,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:  # fmt: skip
+    """The geometry's code and the result's shape, which `argument` gave as `wanted`; by the shapes
+    of dy and of weight or image."""
+    dy, other = shapes
+    shape = check.shape_argument(name, argument, wanted, rank + 2)
+    x, weight = (shape, other) if argument == "input_shape" else (other, shape)
+    geometry = _Geometry(name, x[2:], weight[2:], stride, padding, dilation, groups, rank)
+    _check_channels(name, x[1], weight, geometry.groups)
+    if rank == 1:
+        geometry.size, geometry.kernel = (1, *geometry.size), (1, *geometry.kernel)
+    output = (x[0], weight[0], *geometry.output_size()[2 - rank :])
+    if dy != output:
+        raise ValueError(
+            f"{name}: dy must have shape {output} (that of the forward's output), got {dy}"
+        )
+    return geometry.code, shape
+
+
 def _run(function: str, call: Any, *arguments: Any) -> Any:
     try:
         return call(*arguments)
@@ -288,36 +326,30 @@ def _convolve(
         weight = packed.weight
         if weight.ndim != rank + 2:
             raise ValueError(f"{name}: weight was packed for another rank, shape {weight.shape}")
-    _check_images(name, x, weight, rank, ("x", "weight"))
-    geometry = _Geometry(
-        name, x.shape[2:], weight.shape[2:], stride, padding, dilation, groups, rank
+    check.float_array(name, "x", x, rank + 2)
+    check.float_array(name, "weight", weight, rank + 2)
+    geometry, shape = _forward(
+        (x.shape, weight.shape), name, stride, padding, dilation, groups, rank
     )
-    _check_channels(name, x.shape[1], weight.shape, geometry.groups)
-    _check_bias(name, bias, weight.shape[0])
+    if bias is not None:
+        _check_bias(name, bias, weight.shape[0])
     code, slope = check.activation(name, activation)
     algorithm = _algorithm(name, algorithm)
-    if rank == 1:
-        geometry.size, geometry.kernel = (1, *geometry.size), (1, *geometry.kernel)
-    oh, ow = geometry.output_size()
-    shape = (
-        (x.shape[0], weight.shape[0], oh, ow) if rank == 2 else (x.shape[0], weight.shape[0], ow)
-    )
-    check.check_count(name, "the output's shape", shape)
     if residual is not None:
         check.float_array(name, "residual", residual, rank + 2)
         check.shape_of(name, "residual", residual, shape, "that of the output")
-    check.same_dtype(name, x=x, weight=weight, bias=bias, residual=residual)
+    if weight.dtype is not x.dtype or bias is not None or residual is not None:
+        check.same_dtype(name, x=x, weight=weight, bias=bias, residual=residual)
     if out is not None:
         check.out_array(name, out, shape, x.dtype, x, weight, bias, residual)
     if packed is not None:
-        ready = packed._usable(geometry.code, algorithm)
+        ready = packed._usable(geometry, algorithm)
         if ready is not None:
             algorithm = packed.algorithm
     if rank == 1:
         x, weight, residual, out = _lift(x), _lift(weight), _lift(residual), _lift(out)
     y = _run(
-        name, _cpu.conv2d, x, weight, ready, bias, residual, geometry.code, code, slope,
-        algorithm, out,
+        name, _cpu.conv2d, x, weight, ready, bias, residual, geometry, code, slope, algorithm, out
     )  # fmt: skip
     return y if rank == 2 else y[:, :, 0, :]
 
@@ -432,11 +464,12 @@ def _backward_input(
     name: str, rank: int, dy: Any, weight: Any, input_shape: Any, stride: Any, padding: Any,
     dilation: Any, groups: Any, algorithm: Any, out: Any,
 ) -> np.ndarray:  # fmt: skip
-    _check_images(name, dy, weight, rank, ("dy", "weight"))
-    shape = check.shape_argument(name, "input_shape", input_shape, rank + 2)
-    geometry = _Geometry(name, shape[2:], weight.shape[2:], stride, padding, dilation, groups, rank)
-    _check_channels(name, shape[1], weight.shape, geometry.groups)
-    _check_gradient(name, dy, geometry, (shape[0], weight.shape[0]), rank)
+    check.float_array(name, "dy", dy, rank + 2)
+    check.float_array(name, "weight", weight, rank + 2)
+    geometry, shape = _backward(
+        (dy.shape, weight.shape), name, "input_shape", input_shape, stride, padding, dilation,
+        groups, rank,
+    )  # fmt: skip
     check.same_dtype(name, dy=dy, weight=weight)
     algorithm = _algorithm(name, algorithm)
     if out is not None:
@@ -444,19 +477,9 @@ def _backward_input(
     if rank == 1:
         dy, weight, out, shape = _lift(dy), _lift(weight), _lift(out), (*shape[:2], 1, shape[2])
     dx = _run(
-        name, _cpu.conv2d_backward_input, dy, weight, None, shape, geometry.code, 0, 0.0,
-        algorithm, out,
-    )  # fmt: skip
+        name, _cpu.conv2d_backward_input, dy, weight, None, shape, geometry, 0, 0.0, algorithm, out
+    )
     return dx if rank == 2 else dx[:, :, 0, :]
-
-
-def _check_gradient(
-    name: str, dy: np.ndarray, geometry: _Geometry, leading: tuple[int, int], rank: int
-) -> None:
-    if rank == 1:
-        geometry.size, geometry.kernel = (1, *geometry.size), (1, *geometry.kernel)
-    sizes = geometry.output_size()[2 - rank :]
-    check.shape_of(name, "dy", dy, (*leading, *sizes), "that of the forward's output")
 
 
 def conv2d_backward_input(
@@ -546,11 +569,12 @@ def _backward_weight(
     name: str, rank: int, dy: Any, x: Any, weight_shape: Any, stride: Any, padding: Any,
     dilation: Any, groups: Any, algorithm: Any, out: Any,
 ) -> np.ndarray:  # fmt: skip
-    _check_images(name, dy, x, rank, ("dy", "x"))
-    shape = check.shape_argument(name, "weight_shape", weight_shape, rank + 2)
-    geometry = _Geometry(name, x.shape[2:], shape[2:], stride, padding, dilation, groups, rank)
-    _check_channels(name, x.shape[1], shape, geometry.groups)
-    _check_gradient(name, dy, geometry, (x.shape[0], shape[0]), rank)
+    check.float_array(name, "dy", dy, rank + 2)
+    check.float_array(name, "x", x, rank + 2)
+    geometry, shape = _backward(
+        (dy.shape, x.shape), name, "weight_shape", weight_shape, stride, padding, dilation, groups,
+        rank,
+    )  # fmt: skip
     check.same_dtype(name, dy=dy, x=x)
     algorithm = _algorithm(name, algorithm)
     if out is not None:
@@ -559,9 +583,9 @@ def _backward_weight(
         dy, x, out, shape = _lift(dy), _lift(x), _lift(out), (*shape[:2], 1, shape[2])
     if out is not None:
         out = out.transpose(2, 3, 1, 0)
-    dw = _run(
-        name, _cpu.conv2d_backward_weight, dy, x, shape, geometry.code, algorithm, out
-    ).transpose(3, 2, 0, 1)
+    dw = _run(name, _cpu.conv2d_backward_weight, dy, x, shape, geometry, algorithm, out).transpose(
+        3, 2, 0, 1
+    )
     return dw if rank == 2 else dw[:, :, 0, :]
 
 

@@ -182,6 +182,7 @@ def batch_norm_backward(
     eps: float = 1e-5,
     activation: Any = None,
     y: np.ndarray | None = None,
+    dresidual: bool = True,
 ) -> tuple[np.ndarray, ...]:
     """The gradients of `batch_norm_training`.
 
@@ -203,13 +204,16 @@ def batch_norm_backward(
         The forward's; a slope of at least 0.
     y : ndarray of x's shape
         The forward's output, with an activation.
+    dresidual : bool
+        Whether that is wanted, too; it costs an array.
 
     Returns
     -------
     dx : ndarray of x's shape
     dgamma, dbeta : ndarray of C entries
     dresidual : ndarray of x's shape
-        With an activation only: dy times the derivative. Without, it is dy.
+        Where it is wanted, with an activation only: dy times the derivative. Without an
+        activation it is dy.
 
     Raises
     ------
@@ -251,7 +255,8 @@ def batch_norm_backward(
             raise ValueError(f"{name}: y must be the forward's output with an activation, got None")
         _check_like(name, "y", y, x)
     check.same_dtype(name, x=x, dy=dy, **vectors, y=y)
-    return _cpu.norm_backward(dy, x, gamma, mean, var, y, _eps(name, eps), code, slope)
+    dresidual = check.boolean(name, "dresidual", dresidual)
+    return _cpu.norm_backward(dy, x, gamma, mean, var, y, _eps(name, eps), code, slope, dresidual)
 
 
 def instance_norm(
@@ -343,4 +348,4 @@ def instance_norm_backward(
     _check_like(name, "dy", dy, x)
     _check_channels(name, x, gamma=gamma)
     check.same_dtype(name, x=x, dy=dy, gamma=gamma)
-    return _cpu.norm_backward(dy, x, gamma, None, None, None, _eps(name, eps), 0, 0.0)
+    return _cpu.norm_backward(dy, x, gamma, None, None, None, _eps(name, eps), 0, 0.0, False)

@@ -87,6 +87,14 @@ class _Windows:
         self.code = (*kernel, *stride, *pads, *dilation, ceil_mode)
 
 
+@check.remembered
+def _windows(
+    size: Sequence[int], function: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+    ceil_mode: Any,
+) -> _Windows:  # fmt: skip
+    return _Windows(function, size, kernel_size, stride, padding, dilation, ceil_mode)
+
+
 def _check_images(function: str, x: Any, rank: int) -> None:
     """Images or sequences whose planes are not empty."""
     check.float_array(function, "x", x, rank + 2)
@@ -110,7 +118,7 @@ def _check_gradient(function: str, dy: Any, input_shape: Any, rank: int) -> tupl
 
 def _max_pool(function: str, x: Any, window: Sequence[Any], return_indices: Any, rank: int) -> Any:
     _check_images(function, x, rank)
-    windows = _Windows(function, x.shape[2:], *window)
+    windows = _windows(x.shape[2:], function, *window)
     return_indices = check.boolean(function, "return_indices", return_indices)
     check.check_count(function, "the shape of the output", (*x.shape[:2], *windows.output_size))
     wide = math.prod(x.shape[2:]) >= _WIDE_PLANE
@@ -127,7 +135,7 @@ def _max_pool_backward(
     rank: int,
 ) -> np.ndarray:
     shape = _check_gradient(function, dy, input_shape, rank)
-    windows = _Windows(function, shape[2:], *window)
+    windows = _windows(shape[2:], function, *window)
     why = "the output of the forward function"
     check.shape_of(function, "dy", dy, (*shape[:2], *windows.output_size), why)
     if not isinstance(indices, np.ndarray):
@@ -154,7 +162,7 @@ def _avg_pool(
 ) -> np.ndarray:
     _check_images(function, x, rank)
     kernel_size, stride, padding, ceil_mode = window
-    windows = _Windows(function, x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
+    windows = _windows(x.shape[2:], function, kernel_size, stride, padding, 1, ceil_mode)
     include = check.boolean(function, "count_include_pad", include)
     divisor = _divisor(function, divisor)
     shape = (*x.shape[:2], *windows.output_size)
@@ -175,7 +183,7 @@ def _avg_pool_backward(
 ) -> np.ndarray:
     shape = _check_gradient(function, dy, input_shape, rank)
     kernel_size, stride, padding, ceil_mode = window
-    windows = _Windows(function, shape[2:], kernel_size, stride, padding, 1, ceil_mode)
+    windows = _windows(shape[2:], function, kernel_size, stride, padding, 1, ceil_mode)
     include = check.boolean(function, "count_include_pad", include)
     divisor = _divisor(function, divisor)
     why = "the output of the forward function"

@@ -9,7 +9,7 @@ import numpy as np
 from pyconv import functional
 from pyconv.functional.activation import activate
 from pyconv.kernels import _checks as check
-from pyconv.nn import init
+from pyconv.nn import inference, init
 from pyconv.nn.fusion import fusable
 from pyconv.nn.module import Module
 from pyconv.nn.parameter import Parameter, convolution_weight, transposed_weight
@@ -140,8 +140,16 @@ class Conv2d(_Convolution):
             raise ValueError(f'{type(self).__name__}: "same" needs padding_mode="zeros"')
         self.padding_mode = padding_mode
 
-    @fusable("activation", "residual")
-    def forward(self, x: Any, activation: Any = None, residual: Any = None) -> Any:
+    @fusable("activation", "residual", "norm")
+    def forward(
+        self, x: Any, activation: Any = None, residual: Any = None, norm: Any = None
+    ) -> Any:
+        if not self.training:
+            y = inference.convolve(self, norm, x, activation, residual)
+            if y is not None:
+                return y
+        if norm is not None:
+            return norm(self.forward(x), activation=activation, residual=residual)
         convolve = functional.conv2d if self.rank == 2 else functional.conv1d
         padding = self.padding
         if self.padding_mode != "zeros":

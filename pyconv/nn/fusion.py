@@ -1,6 +1,7 @@
 """Fusion: what follows a layer is computed by that layer, while its result is in registers.
 
-A convolution, dense layer or normalisation applies a following activation (and adds a residual).
+A convolution, dense layer or normalisation applies a following activation (and adds a residual). In
+inference a convolution takes the normalisation behind it, too.
 The containers hand these over as arguments of ``forward``, where nobody listens in between: modules
 with forward hooks are run by themselves.
 """
@@ -27,6 +28,22 @@ def fusable(*arguments: str) -> Callable[[F], F]:
     return mark
 
 
+def foldable(forward: F) -> F:
+    """Says of the ``forward`` of a normalisation that in inference it can be folded into the
+    convolution before it, which takes it as ``norm=``."""
+    forward.folds = True  # type: ignore[attr-defined]
+    return forward
+
+
+def folds(module: Module, norm: Module) -> bool:
+    """Whether the convolution can take over a normalisation; nobody listens in between."""
+    return (
+        not (module.training or norm.training or norm._forward_hooks)
+        and getattr(type(norm).forward, "folds", False)
+        and fuses(module, "norm")
+    )
+
+
 def fuses(module: Module, argument: str) -> bool:
     """Whether this module takes the argument, and nobody listens to it."""
     return not module._forward_hooks and argument in getattr(type(module).forward, "fuses", ())
@@ -48,6 +65,9 @@ def run(modules: list[Module], x: Any, activation: Any = None, residual: Any = N
     i = 0
     while i < len(modules):
         module, options = modules[i], {}
+        if i + 1 < len(modules) and folds(module, modules[i + 1]):
+            i += 1
+            options["norm"] = modules[i]
         if i + 1 == len(modules):
             if residual is not None:
                 options["residual"] = residual

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pyconv._frozen import thaw
 from pyconv.autograd import Tensor
 from pyconv.kernels import _checks as check
 from pyconv.random import next_generator
@@ -25,7 +26,7 @@ def _array(function: str, tensor: Any) -> Any:
         )
     if array.dtype.kind not in "fV":
         raise TypeError(f"{function}: tensor must be of floating-point numbers, got {array.dtype}")
-    return array
+    return thaw(array)
 
 
 def _fill(function: str, tensor: Any, values: Any) -> Any:

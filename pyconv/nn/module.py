@@ -8,7 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from pyconv._frozen import thaw
 from pyconv.autograd import Tensor, set_grad_enabled
+from pyconv.nn.inference import release
 from pyconv.nn.parameter import Parameter
 
 Hook = Callable[["Module", tuple[Any, ...], Any], Any]
@@ -322,18 +324,25 @@ class Module:
         if faults:
             raise ValueError(f"load_state_dict: {type(self).__name__}: {'; '.join(faults)}")
         for name, value in values.items():
-            array = state[name].data
+            array = thaw(state[name].data)
             array[...] = value if isinstance(array, np.ndarray) else type(array)(value)
         return KeysMatched(missing, unexpected)
 
     # -- modes and places -----------------------------------------------------------------------
 
     def train(self: M, mode: bool = True) -> M:
-        """Training mode (or not) for this module and all below it."""
+        """Training mode (or not) for this module and all below it.
+
+        Outside of training a convolution keeps its weight packed where no gradient is recorded,
+        and containers fold a batch normalisation into the convolution before it. What these were
+        made of is read-only until `train()`, `load_state_dict` or a step of an optimizer.
+        """
         if not isinstance(mode, bool):
             raise TypeError(f"train: mode must be a bool, got {type(mode).__name__}")
         for module in self.modules():
             module.training = mode
+            if mode:
+                release(module)
         return self
 
     def eval(self: M) -> M:
@@ -396,6 +405,10 @@ class Module:
     def cuda(self: M) -> M:
         """On the GPU."""
         return self.to("cuda")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without what inference has packed, which is made anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "_ready"}
 
     # -- text -----------------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from pyconv import functional
+from pyconv._frozen import thaw
 from pyconv.functional._common import as_tensor
 from pyconv.kernels import _checks as check
-from pyconv.nn.fusion import fusable
+from pyconv.nn.fusion import foldable, fusable
 from pyconv.nn.module import Module
 from pyconv.nn.parameter import Parameter
 
@@ -53,8 +54,8 @@ class _Normalization(Module):
         """Scales of 1, shifts of 0, fresh running statistics."""
         self.reset_running_stats()
         if self.affine:
-            self.weight.data[...] = 1
-            self.bias.data[...] = 0
+            thaw(self.weight.data)[...] = 1
+            thaw(self.bias.data)[...] = 0
 
     def _checked(self, x: Any) -> Any:
         name = type(self).__name__
@@ -113,6 +114,7 @@ class BatchNorm2d(_Normalization):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
 
+    @foldable
     @fusable("activation", "residual")
     def forward(self, x: Any, activation: Any = None, residual: Any = None) -> Any:
         x = self._checked(x)

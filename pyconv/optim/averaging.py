@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pyconv._frozen import thaw
 from pyconv.autograd import Tensor, no_grad
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
@@ -110,7 +111,7 @@ class AveragedModel(Module):
             done.add(id(own))
             value = other.to(own.device).data if other.device != own.device else other.data
             averaged = id(own) in parameters or (self.use_buffers and own.dtype.kind == "f")
-            own.data[...] = average(own.data, value, count) if averaged and count else value
+            thaw(own.data)[...] = average(own.data, value, count) if averaged and count else value
         self.n_averaged.data += 1
 
     def _average(self, average: Any, value: Any, count: int) -> Any:

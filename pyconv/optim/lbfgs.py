@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pyconv._frozen import thaw
 from pyconv.autograd import array_module, enable_grad
 from pyconv.kernels import _checks as check
 from pyconv.optim.optimizer import Group, Optimizer, check_state
@@ -200,7 +201,7 @@ class LBFGS(Optimizer):
         """Set the parameters to start + t d."""
         offset = 0
         for p, array in zip(self._params, start, strict=True):
-            p.data[...] = array + t * d[offset : offset + p.numel()].reshape(p.shape)
+            thaw(p.data)[...] = array + t * d[offset : offset + p.numel()].reshape(p.shape)
             offset += p.numel()
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pyconv._frozen import thaw
 from pyconv.autograd import Tensor, enable_grad
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import clear_gradients
@@ -115,6 +116,8 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
+            for p in params:
+                thaw(p.data)  # what inference has made of it is stale now
             if params:
                 self._step(group, params)
         return loss

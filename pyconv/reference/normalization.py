@@ -89,6 +89,7 @@ def batch_norm_backward(
     eps: float = 1e-5,
     activation: Any = None,
     y: np.ndarray | None = None,
+    dresidual: bool = True,
 ) -> tuple[np.ndarray, ...]:
     """dx, dgamma, dbeta of `batch_norm_training`, with m cells a channel:
 
@@ -97,7 +98,8 @@ def batch_norm_backward(
         dx = gamma / sqrt(var + eps) (dy - dbeta / m - n dgamma / m)
 
     With an activation, `y` is the forward's output, from which its derivative follows; dy is
-    multiplied by that first, and what comes out is also the fourth result, dresidual.
+    multiplied by that first, and what comes out is also the fourth result, dresidual, if it
+    is wanted.
 
     Examples
     --------
@@ -121,7 +123,8 @@ def batch_norm_backward(
         dgamma = (dy * normalised).sum(axis=axes)
         common = _per_channel(dbeta, x) / cells + normalised * _per_channel(dgamma, x) / cells
         dx = _per_channel(gamma * inverse_deviation, x) * (dy - common)
-    return (dx, dgamma, dbeta) if activation is None else (dx, dgamma, dbeta, dy)
+    more = activation is not None and dresidual
+    return (dx, dgamma, dbeta, dy) if more else (dx, dgamma, dbeta)
 
 
 def instance_norm(

@@ -41,17 +41,21 @@ struct GradientSums {
     T* product;
 };
 
-// dx = (x - mean) * slope + (dz * scale + offset).
+// dx = (x - mean) * slope + (dz * scale + offset), dz = dy times the activation's derivative, from
+// its output y.
 template <class T>
 struct GradientRows {
-    const T* dz;
+    const T* dy;
     const T* x;
+    const T* y;
     T* dx;
     std::int64_t rows, columns, step;
     const T* mean;
     const T* scale;
     const T* slope;
     const T* offset;
+    Activation activation;
+    T leak;            // the activation's slope
     bool past_caches;  // as above, dx
 };
 

@@ -184,7 +184,8 @@ class Normalization {
         for (std::int64_t i = 0; i < c; ++i) dgamma[i] *= inverse_deviation(var[i]);
     }
 
-    void gradient(const T* dz, const T* x, const T* gamma, const T* mean, const T* var,
+    // Without y, dy went through the activation before.
+    void gradient(const T* dy, const T* x, const T* y, const T* gamma, const T* mean, const T* var,
                   const T* dgamma, const T* dbeta, T* dx) const {
         Scratch scratch;
         const std::int64_t c = p_.channels;
@@ -198,8 +199,9 @@ class Normalization {
             slope[i] = -scale[i] * inverse * (dgamma[i] / count);
             offset[i] = -scale[i] * (dbeta[i] / count);
         }
-        const GradientRows<T> all{dz,
+        const GradientRows<T> all{dy,
                                   x,
+                                  y,
                                   dx,
                                   0,
                                   0,
@@ -208,12 +210,15 @@ class Normalization {
                                   joined(scale, scratch),
                                   joined(slope, scratch),
                                   joined(offset, scratch),
+                                  y ? p_.activation : Activation::none,
+                                  static_cast<T>(p_.slope),
                                   goes_past_caches(dx, whole_.rows, whole_.columns)};
         const auto run = [&](std::int64_t at, std::int64_t rows, std::int64_t columns,
                              std::int64_t step, std::int64_t column) {
             GradientRows<T> task = all;
-            task.dz += at;
+            task.dy += at;
             task.x += at;
+            if (y) task.y += at;
             task.dx += at;
             task.rows = rows;
             task.columns = columns;
@@ -225,7 +230,7 @@ class Normalization {
             task.past_caches = all.past_caches && step == whole_.columns;
             kernels_.gradient(task);
         };
-        for_tasks(whole_, 3, true,
+        for_tasks(whole_, y ? 4 : 3, true,
                   [&](std::int64_t first, std::int64_t rows, std::int64_t column,
                       std::int64_t columns, std::int64_t) {
                       run(first * whole_.columns + column, rows, columns, whole_.columns, column);
@@ -340,8 +345,8 @@ void normalize_backward(Isa isa, const NormalizationProblem& p, const T* dy, con
         }
         image_of.sums(dy + at, x + at, y ? y + at : nullptr, m, v, dz ? dz + at : nullptr,
                       gammas + image * c, betas + image * c);
-        image_of.gradient((dz ? dz : dy) + at, x + at, gamma, m, v, gammas + image * c,
-                          betas + image * c, dx + at);
+        image_of.gradient((dz ? dz : dy) + at, x + at, y && !dz ? y + at : nullptr, gamma, m, v,
+                          gammas + image * c, betas + image * c, dx + at);
     });
     std::fill(dgamma, dgamma + c, T(0));
     std::fill(dbeta, dbeta + c, T(0));

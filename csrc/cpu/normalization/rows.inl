@@ -91,6 +91,8 @@ PYCONV_INLINE void with_activation(Activation activation, F&& f) {
         f(std::integral_constant<Activation, Activation::none>());
     } else if (activation == Activation::relu) {
         f(std::integral_constant<Activation, Activation::relu>());
+    } else if (activation == Activation::relu6) {
+        f(std::integral_constant<Activation, Activation::relu6>());
     } else {
         f(activation);
     }
@@ -169,15 +171,23 @@ void gradient_sums(const GradientSums<T>& p) {
 template <class T>
 void gradient_rows(const GradientRows<T>& p) {
     using V = Vec<T>;
-    for (std::int64_t i = 0; i < p.rows; ++i) {
-        for_columns<T>(p.columns, [&](std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
-            const std::int64_t at = i * p.step + j;
-            const V dz =
-                fma(load(p.dz + at, lanes), load(p.scale + j, lanes), load(p.offset + j, lanes));
-            const V deviation = load(p.x + at, lanes) - load(p.mean + j, lanes);
-            put(fma(deviation, load(p.slope + j, lanes), dz), p.dx + at, lanes, p.past_caches);
-        });
-    }
+    with_activation(p.activation, [&](auto activation) PYCONV_INLINE_LAMBDA {
+        constexpr bool kPlain =
+            std::is_same_v<decltype(activation),
+                           std::integral_constant<Activation, Activation::none>>;
+        for (std::int64_t i = 0; i < p.rows; ++i) {
+            for_columns<T>(p.columns, [&](std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
+                const std::int64_t at = i * p.step + j;
+                V dz = load(p.dy + at, lanes);
+                if constexpr (!kPlain) {
+                    dz = through_activation<T>(activation, dz, load(p.y + at, lanes), p.leak);
+                }
+                dz = fma(dz, load(p.scale + j, lanes), load(p.offset + j, lanes));
+                const V deviation = load(p.x + at, lanes) - load(p.mean + j, lanes);
+                put(fma(deviation, load(p.slope + j, lanes), dz), p.dx + at, lanes, p.past_caches);
+            });
+        }
+    });
     if (p.past_caches) stream_fence();
 }
 

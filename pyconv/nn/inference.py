@@ -1,0 +1,161 @@
+"""Convolutions in `eval()`: with packed weights, and a batch normalisation behind them folded in.
+
+What is made here lives in the convolution. It is good as long as the arrays that it was made of
+are the module's and still frozen (see `pyconv._frozen`): `train()`, `load_state_dict`, an
+optimizer's step and an assignment to a parameter all end that, and the next call makes it anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from pyconv import _cpu, kernels
+from pyconv._frozen import freeze, is_frozen, thaw
+from pyconv._runtime import get_float32_precision
+from pyconv.autograd import Tensor
+from pyconv.functional._common import array_of, records
+
+Arrays = tuple[Any, ...]
+
+_lock = threading.Lock()  # for making, not for using
+
+
+class Ready:
+    """The weight and the bias that a convolution runs with, and what they hold for; never changed.
+
+    Attributes
+    ----------
+    sources : tuple of array or None
+        What they were made of: weight, bias; scale, shift, mean and variance of a normalisation.
+    settings : tuple
+        The geometry, and the normalisation's eps.
+    call : tuple
+        Shape of the input, precision and instruction set of the last call: the algorithm, and with
+        it the packed form, may depend on them.
+    """
+
+    __slots__ = ("algorithm", "bias", "call", "plain", "settings", "sources", "weight")
+
+    def __init__(self, sources: Arrays, settings: Any, plain: np.ndarray, bias: Any) -> None:
+        self.sources = sources
+        self.settings = settings
+        self.plain = plain
+        self.bias = bias
+        self.weight: kernels.PackedWeight | None = None
+        self.algorithm = ""
+        self.call: Any = None
+
+    def holds(self, sources: Arrays, settings: Any) -> bool:
+        """Nothing has changed since it was made."""
+        return self.settings == settings and all(
+            mine is own and (own is None or is_frozen(own))
+            for mine, own in zip(self.sources, sources, strict=True)
+        )
+
+    def packed_for(self, call: Any, geometry: dict[str, Any]) -> Ready:
+        """The same with the weight packed for a call; packed anew where another algorithm runs."""
+        algorithm = kernels.algorithms(
+            "conv2d", call[0], self.plain.shape, **geometry, dtype=self.plain.dtype
+        )[0]
+        ready = Ready(self.sources, self.settings, self.plain, self.bias)
+        ready.call, ready.algorithm, ready.weight = call, algorithm, self.weight
+        if ready.weight is None or algorithm != self.algorithm or self.call[2] != call[2]:
+            ready.weight = kernels.pack_weight(self.plain, call[0], **geometry, algorithm=algorithm)
+            ready.weight.weight = self.plain  # no second copy
+        return ready
+
+
+def release(module: Any) -> None:
+    """Forget what was packed; the module's arrays can be written again."""
+    ready = module.__dict__.pop("_ready", None)
+    for array in ready.sources if ready is not None else ():
+        thaw(array)
+    for own in (module._parameters, module._buffers):
+        for tensor in own.values():
+            if tensor is not None:
+                thaw(tensor.data)
+
+
+def convolve(conv: Any, norm: Any, x: Any, activation: Any, residual: Any) -> Tensor | None:
+    """``activation(norm(conv(x)) + residual)`` in one call of a kernel; `norm` may be None.
+
+    Returns None where a gradient is recorded, a module is in training, or the arguments are not
+    such as the kernel takes: then the modules compute it, or raise the error.
+    """
+    tensors = [conv.weight, conv.bias]
+    if norm is not None:
+        tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        if norm.training or norm.running_mean is None or 4 not in norm.ranks:
+            return None
+    image, added = (t.data if isinstance(t, Tensor) else t for t in (x, residual))
+    given = [t for t in (x, residual) if isinstance(t, Tensor)]
+    sources: Arrays = tuple(array_of(t) for t in tensors)
+    if (
+        conv.training
+        or conv.padding_mode != "zeros"
+        or records(*tensors, *given)
+        or type(image) is not np.ndarray
+        or image.ndim != 4
+        or image.shape[1] != conv.in_channels
+        or any(array is not None and array.dtype != image.dtype for array in sources)
+        or (norm is not None and norm.num_features != conv.out_channels)
+    ):
+        return None
+    geometry = dict(
+        stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=conv.groups
+    )
+    settings = (*geometry.values(), None if norm is None else norm.eps)
+    call = (image.shape, get_float32_precision(), _cpu.current_isa())
+    ready = conv.__dict__.get("_ready")
+    if ready is None or ready.call != call or not ready.holds(sources, settings):
+        ready = _make(conv, sources, settings, call, geometry)
+        if ready is None:
+            return None
+    y = kernels.conv2d(
+        image, ready.weight, ready.bias, **geometry, activation=activation, residual=added
+    )
+    return Tensor._wrap(y)
+
+
+def _make(
+    conv: Any, sources: Arrays, settings: Any, call: Any, geometry: dict[str, Any]
+) -> Ready | None:
+    """What is ready for a call, also the next ones; None where it can't be had."""
+    with _lock:
+        ready = conv.__dict__.get("_ready")
+        if ready is None or not ready.holds(sources, settings):
+            for array in ready.sources if ready is not None else ():
+                if not any(array is source for source in sources):
+                    thaw(array)
+            if not all(array is None or freeze(array) for array in sources):
+                release(conv)
+                return None
+            ready = Ready(sources, settings, *_folded(*sources, eps=settings[-1]))
+        if ready.call != call:
+            try:
+                ready = ready.packed_for(call, geometry)
+            except ValueError:  # the plain call says what is wrong
+                return None
+        conv.__dict__["_ready"] = ready
+        return ready
+
+
+def _folded(
+    weight: np.ndarray, bias: Any, *norm: Any, eps: float | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weight and bias of the convolution and normalisation as one, rounded once."""
+    if not norm:
+        return weight, bias
+    gamma, beta, mean, var = norm
+    wide = np.float64
+    with np.errstate(all="ignore"):
+        scale = 1 / np.sqrt(var.astype(wide) + eps)
+        if gamma is not None:
+            scale *= gamma
+        shift = (0 if bias is None else bias.astype(wide)) - mean.astype(wide)
+        shift = shift * scale + (0 if beta is None else beta)
+        folded = weight * scale[:, None, None, None]
+        return folded.astype(weight.dtype), shift.astype(weight.dtype)
