@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "cpu/convolution/convolution.h"
+#include "cpu/convolution/grouped.h"
 
 namespace pyconv {
 
@@ -48,6 +49,8 @@ struct Candidate {
 
 constexpr Candidate kCandidates[] = {
     {Algorithm::depthwise, "depthwise", depthwise_refuses},
+    {Algorithm::grouped, "grouped",
+     [](Direction, const ConvolutionProblem& p) { return grouped_refuses(p); }},
     {Algorithm::few_channels, "few_channels", few_channels_refuses},
     {Algorithm::direct, "direct", direct_refuses},
 };

@@ -11,7 +11,7 @@
 namespace pyconv {
 
 enum class Direction { forward, backward_input, backward_weight };
-enum class Algorithm { depthwise, few_channels, direct };
+enum class Algorithm { depthwise, grouped, few_channels, direct };
 
 // One algorithm's answer to a problem.
 struct Verdict {

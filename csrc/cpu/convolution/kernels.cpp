@@ -1,6 +1,7 @@
 #include "cpu/convolution/kernels.h"
 
 #include "cpu/convolution/depthwise.inl"
+#include "cpu/convolution/grouped.inl"
 
 namespace pyconv::PYCONV_ISA {
 
@@ -29,10 +30,14 @@ constexpr DepthwiseKernels<T> make_table() {
 
 constexpr DepthwiseKernels<float> kFloat = make_table<float>();
 constexpr DepthwiseKernels<double> kDouble = make_table<double>();
+constexpr GroupedKernels<float> kGrouped = make_grouped_table<float>();
+constexpr GroupedKernels<double> kNotGrouped{};
 
 }  // namespace
 
 const DepthwiseKernels<float>* depthwise_kernels(float*) { return &kFloat; }
 const DepthwiseKernels<double>* depthwise_kernels(double*) { return &kDouble; }
+const GroupedKernels<float>* grouped_kernels(float*) { return &kGrouped; }
+const GroupedKernels<double>* grouped_kernels(double*) { return &kNotGrouped; }
 
 }  // namespace pyconv::PYCONV_ISA

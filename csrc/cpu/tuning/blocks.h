@@ -30,6 +30,10 @@ constexpr std::int64_t gradient_partial_bytes = 1 << 20;
 // Channels of dy up to which a 1x1 layer reads it in place; longer rows fall into few sets of L1.
 constexpr std::int64_t gradient_in_place = 512;
 
+// Groups of few channels. Weights of the vectors of channels that a row of pixels meets at a time:
+// half of L1, the other half for the pixels.
+constexpr std::int64_t grouped_weight_bytes = 24 << 10;
+
 // Results from this size on, of what is bound by memory, are written past the caches, as they would
 // leave them before they are read: this spares reading their lines first. Half of a 32 MB L3.
 constexpr std::int64_t past_caches = 16 << 20;
