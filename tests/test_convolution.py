@@ -94,6 +94,18 @@ PROBLEMS = [
     Problem((2, 8, 6, 7), (12, 2, 3, 3), 1, 1, 1, 4),
     Problem((1, 36, 5, 5), (72, 18, 3, 3), 2, 1, 1, 2),
     Problem((1, 32, 4, 5), (32, 4, 3, 3), 1, 1, 1, 8),
+    # groups of few channels: squares of every side, edges, steps; more inputs or more outputs; a
+    # last vector that is not full
+    Problem((2, 40, 6, 15), (40, 2, 3, 3), 1, 1, 1, 20),
+    Problem((1, 33, 7, 5), (33, 3, 3, 3), 1, 1, 1, 11),
+    Problem((2, 36, 9, 8), (36, 4, 3, 3), 2, 1, 1, 9),
+    Problem((1, 18, 6, 8), (18, 6, 3, 4), (1, 2), ((1, 0), (2, 3)), (2, 1), 3),
+    Problem((1, 24, 5, 13), (24, 8, 3, 3), 1, 1, 1, 3),
+    Problem((1, 40, 4, 4), (20, 4, 1, 1), 1, 0, 1, 10),
+    Problem((1, 12, 7, 6), (36, 2, 5, 3), 2, 2, 1, 6),
+    Problem((1, 12, 5, 5), (18, 2, 3, 3), 1, 1, 1, 6),
+    Problem((2, 10, 5, 6), (6, 5, 3, 3), (3, 1), 1, 1, 2),
+    Problem((1, 48, 7, 7), (48, 16, 3, 3), 1, 1, 1, 3),
     # depthwise: the sizes with instances of their own, and others; multipliers
     Problem((2, 16, 9, 10), (16, 1, 3, 3), 1, 1, 1, 16),
     Problem((1, 19, 8, 13), (19, 1, 3, 3), 2, 1, 1, 19),
@@ -124,6 +136,8 @@ LARGE = [  # cut into many tasks in every direction
     Problem((2, 3, 40, 40), (32, 3, 3, 3), 2, 1),
     Problem((4, 64, 12, 12), (128, 64, 1, 1)),
     Problem((2, 32, 18, 18), (64, 16, 3, 3), 2, 1, 1, 2),
+    Problem((2, 64, 25, 23), (64, 4, 3, 3), 1, 1, 1, 16),
+    Problem((2, 128, 17, 16), (128, 8, 3, 3), 2, 1, 1, 16),
 ]
 
 Gradient = Callable[..., np.ndarray]
@@ -209,7 +223,7 @@ def test_errors_stay_within_the_bound_of_the_sum(problem, sign, isa, rng):
 
 
 @pytest.mark.parametrize(
-    "problem", [PROBLEMS[3], PROBLEMS[4], PROBLEMS[15], PROBLEMS[18], PROBLEMS[28]], ids=str
+    "problem", [*PROBLEMS[3:5], PROBLEMS[15], PROBLEMS[20], PROBLEMS[28], PROBLEMS[38]], ids=str
 )
 def test_any_layout_of_the_inputs_gives_the_same_bits(problem, rng):
     a = arguments(problem, FLOAT32, rng, random_signs)
@@ -301,7 +315,7 @@ def test_random_problems_are_exact(problem, seed):
 
 
 def test_an_empty_batch_gives_an_empty_image_and_zero_gradients(isa):
-    for p in (PROBLEMS[2], PROBLEMS[18], PROBLEMS[28]):
+    for p in (PROBLEMS[2], PROBLEMS[20], PROBLEMS[28], PROBLEMS[38]):
         x = np.zeros((0, *p.x[1:]), FLOAT32)
         weight = np.ones(p.weight, FLOAT32)
         y = kernels.conv2d(x, weight, **p.geometry)
@@ -314,7 +328,7 @@ def test_an_empty_batch_gives_an_empty_image_and_zero_gradients(isa):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(
-    "problem", [PROBLEMS[2], PROBLEMS[3], PROBLEMS[18], PROBLEMS[20], PROBLEMS[28]], ids=str
+    "problem", [*PROBLEMS[2:4], *PROBLEMS[18:24], PROBLEMS[28], PROBLEMS[30], PROBLEMS[38]], ids=str
 )
 def test_what_is_not_finite_spreads_to_the_windows_that_hold_it(problem, value, isa, rng):
     a = arguments(problem, FLOAT32, rng, random_signs)
@@ -332,7 +346,7 @@ def test_what_is_not_finite_spreads_to_the_windows_that_hold_it(problem, value, 
 
 
 def test_out_takes_the_result_in_any_layout(rng):
-    for p in (PROBLEMS[3], PROBLEMS[18], PROBLEMS[28]):
+    for p in (PROBLEMS[3], PROBLEMS[28], PROBLEMS[38]):
         a = arguments(p, FLOAT32, rng, small_integers)
         for _, run in passes(p, a):
             wanted = run()
@@ -353,7 +367,7 @@ def test_out_takes_the_result_in_any_layout(rng):
 
 
 @pytest.mark.parametrize(
-    "problem", [*PROBLEMS[:6], PROBLEMS[15], PROBLEMS[18], PROBLEMS[28]], ids=str
+    "problem", [*PROBLEMS[:6], *PROBLEMS[15:29:3], PROBLEMS[22], PROBLEMS[38]], ids=str
 )
 def test_a_packed_weight_gives_the_bits_of_the_plain_one(problem, isa, rng):
     a = arguments(problem, FLOAT32, rng, random_signs)
@@ -546,6 +560,14 @@ def test_explain_says_what_runs_and_why_the_others_refuse():
     first = kernels.explain("conv1d", (1, 3, 9), (8, 3, 3))
     assert first.algorithm == "few_channels"
     assert "direct: would do" in str(first)
+    few = dict(padding=1, groups=8)
+    for per_group, name in ((2, "grouped"), (4, "grouped"), (8, "grouped"), (16, "direct")):
+        channels = 8 * per_group
+        said = kernels.explain("conv2d", (1, channels, 9, 9), (channels, per_group, 3, 3), **few)
+        assert said.algorithm == name
+    assert said.refusals["grouped"] == "16 to 16 channels a group fill no vector together"
+    said = kernels.explain("conv2d", (1, 40, 9, 9), (40, 5, 3, 3), **few)
+    assert "5 to 5 channels a group: there is no kernel" in said.refusals["grouped"]
 
 
 def test_a_forced_algorithm_that_refuses_says_why():

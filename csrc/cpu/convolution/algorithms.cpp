@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "cpu/convolution/convolution.h"
+#include "cpu/convolution/grouped.h"
 #include "cpu/convolution/winograd.h"
 
 namespace pyconv {
@@ -73,6 +74,9 @@ struct Candidate {
 
 constexpr Candidate kCandidates[] = {
     {Algorithm::depthwise, "depthwise", depthwise_refuses, nullptr},
+    {Algorithm::grouped, "grouped",
+     [](Direction, const ConvolutionProblem& p, const Terms&) { return grouped_refuses(p); },
+     nullptr},
     {Algorithm::few_channels, "few_channels", few_channels_refuses, nullptr},
     {Algorithm::winograd4, "winograd4", winograd_refuses<4>, auto_passes_winograd<4>},
     {Algorithm::winograd2, "winograd2", winograd_refuses<2>, auto_passes_winograd<2>},

@@ -6,6 +6,7 @@
 #include "core/threads.h"
 #include "cpu/convolution/depthwise.h"
 #include "cpu/convolution/few_channels.h"
+#include "cpu/convolution/grouped.h"
 #include "cpu/convolution/weight_gradient.h"
 #include "cpu/convolution/winograd.h"
 #include "cpu/tuning/blocks.h"
@@ -34,11 +35,30 @@ void finish_image(const DenseKernels<T>& kernels, T* y, std::int64_t pixels, std
                  });
 }
 
+// Where no vector holds a group, "grouped" is "direct".
+template <class T>
+Algorithm that_runs(Isa isa, Algorithm algorithm, const ConvolutionProblem& p) {
+    const bool fits = algorithm != Algorithm::grouped ||
+                      holds_groups(grouped_kernels<T>(isa), p.group_in(), p.group_out());
+    return fits ? algorithm : Algorithm::direct;
+}
+
+// Groups of few channels where their kernels are given.
+template <class T>
+void run(const DenseKernels<T>& kernels, const GroupedKernels<T>* grouped,
+         const IndirectProblem<T>& q) {
+    if (grouped) {
+        run_grouped(*grouped, q);
+    } else {
+        run_indirect(kernels, q);
+    }
+}
+
 // The weight is `packed`, or (null) packed panel by panel.
 template <class T>
-void direct_forward(const DenseKernels<T>& kernels, const ConvolutionProblem& p, const T* x,
-                    const WeightView<T>& weight, const T* packed, T* y,
-                    const Epilogue<T>& epilogue) {
+void direct_forward(const DenseKernels<T>& kernels, const GroupedKernels<T>* grouped,
+                    const ConvolutionProblem& p, const T* x, const WeightView<T>& weight,
+                    const T* packed, T* y, const Epilogue<T>& epilogue) {
     IndirectProblem<T> q;
     q.batch = p.batch;
     q.grid_height = p.out_height;
@@ -68,16 +88,16 @@ void direct_forward(const DenseKernels<T>& kernels, const ConvolutionProblem& p,
     q.packed_taps = p.taps();
     q.weight = forward_matrices(weight, p);
     q.epilogue = epilogue;
-    run_indirect(kernels, q);
+    run(kernels, grouped, q);
 }
 
 // Backward data, one problem for each phase of the stride: the input positions iy = phase + stride
 // * gy see the taps r with (iy + pad - r * dilation) divisible by the stride, at dy row
 // (iy + pad - r * dilation) / stride. No zeros are inserted.
 template <class T>
-void direct_backward_input(const DenseKernels<T>& kernels, const ConvolutionProblem& p, const T* dy,
-                           const WeightView<T>& weight, const T* packed, T* dx,
-                           const Epilogue<T>& epilogue) {
+void direct_backward_input(const DenseKernels<T>& kernels, const GroupedKernels<T>* grouped,
+                           const ConvolutionProblem& p, const T* dy, const WeightView<T>& weight,
+                           const T* packed, T* dx, const Epilogue<T>& epilogue) {
     IndirectProblem<T> q;
     q.batch = p.batch;
     q.in = dy;
@@ -113,7 +133,7 @@ void direct_backward_input(const DenseKernels<T>& kernels, const ConvolutionProb
                                       static_cast<std::int32_t>(r * p.kernel_width + s)});
                 }
             }
-            run_indirect(kernels, q);
+            run(kernels, grouped, q);
         }
     }
 }
@@ -136,9 +156,14 @@ int variant_of(Algorithm algorithm, const ConvolutionProblem& p) {
 
 template <class T>
 std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionProblem& p) {
+    algorithm = that_runs<T>(isa, algorithm, p);
     const int variant = variant_of(algorithm, p);
     if (variant >= 0) {
         return winograd_weight_size(dense_kernels<T>(isa), variant, p.in_channels, p.out_channels);
+    }
+    if (algorithm == Algorithm::grouped) {
+        return grouped_weight_size(grouped_kernels<T>(isa), p.groups, p.taps(), p.group_in(),
+                                   p.group_out());
     }
     if (algorithm == Algorithm::depthwise) {
         return depthwise_weight_size(depthwise_kernels<T>(isa), p);
@@ -150,7 +175,11 @@ std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionP
 template <class T>
 void pack_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                  const WeightView<T>& weight, T* packed) {
-    if (algorithm == Algorithm::depthwise) {
+    algorithm = that_runs<T>(isa, algorithm, p);
+    if (algorithm == Algorithm::grouped) {
+        pack_grouped(grouped_kernels<T>(isa), forward_matrices(weight, p), p.groups, p.taps(),
+                     p.group_in(), p.group_out(), packed);
+    } else if (algorithm == Algorithm::depthwise) {
         pack_depthwise(depthwise_kernels<T>(isa), p, weight, packed);
     } else if (const int variant = variant_of(algorithm, p); variant >= 0) {
         pack_winograd(dense_kernels<T>(isa), winograd_kernels<T>(isa), variant,
@@ -173,6 +202,7 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
         run_winograd(dense_kernels<T>(isa), winograd_kernels<T>(isa), q);
         return;
     }
+    algorithm = that_runs<T>(isa, algorithm, p);
     Scratch scratch;
     const bool by_panel =
         algorithm == Algorithm::direct &&
@@ -192,11 +222,14 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
                 depthwise_forward(depthwise_kernels<T>(isa), p, x, packed, y, epilogue);
             }
             break;
+        case Algorithm::grouped:
+            direct_forward(kernels, &grouped_kernels<T>(isa), p, x, weight, packed, y, epilogue);
+            break;
         case Algorithm::few_channels:
             few_channels_forward(kernels, p, x, packed, y, epilogue);
             break;
         default:
-            direct_forward(kernels, p, x, weight, packed, y, epilogue);
+            direct_forward<T>(kernels, nullptr, p, x, weight, packed, y, epilogue);
             break;
     }
 }
@@ -206,6 +239,7 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
                                 const T* dy, const WeightView<T>& weight, T* dx,
                                 const Epilogue<T>& epilogue) {
     if (p.batch == 0 || p.in_channels == 0) return;
+    algorithm = that_runs<T>(isa, algorithm, p);
     const DenseKernels<T>& kernels = dense_kernels<T>(isa);
     Scratch scratch;
     if (const int variant = variant_of(algorithm, p); variant >= 0) {
@@ -218,6 +252,14 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
         T* const packed = scratch.take<T>(patches_size(kernels, p));
         pack_patches(kernels, p, weight, packed);
         few_channels_backward_input(kernels, p, dy, packed, dx, epilogue);
+    } else if (algorithm == Algorithm::grouped) {
+        const GroupedKernels<T>& grouped = grouped_kernels<T>(isa);
+        T* const packed = scratch.take<T>(
+            grouped_weight_size(grouped, p.groups, p.taps(), p.group_out(), p.group_in()));
+        pack_grouped(grouped, backward_matrices(weight, p), p.groups, p.taps(), p.group_out(),
+                     p.group_in(), packed);
+        direct_backward_input(kernels, &grouped, p, dy, weight, static_cast<const T*>(packed), dx,
+                              epilogue);
     } else {
         T* packed = nullptr;
         const std::int64_t rows = p.batch * p.in_height * p.in_width;
@@ -227,14 +269,17 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
             pack_weight(kernels, backward_matrices(weight, p), p.groups, p.taps(), p.group_out(),
                         p.group_in(), packed);
         }
-        direct_backward_input(kernels, p, dy, weight, static_cast<const T*>(packed), dx, epilogue);
+        direct_backward_input<T>(kernels, nullptr, p, dy, weight, packed, dx, epilogue);
     }
 }
 
 template <class T>
 void convolution_backward_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                                  const T* dy, const T* x, T* dw) {
-    if (algorithm == Algorithm::depthwise) {
+    algorithm = that_runs<T>(isa, algorithm, p);
+    if (algorithm == Algorithm::grouped) {
+        grouped_backward_weight(grouped_kernels<T>(isa), p, dy, x, dw);
+    } else if (algorithm == Algorithm::depthwise) {
         depthwise_backward_weight(depthwise_kernels<T>(isa), p, dy, x, dw);
     } else {
         weight_gradient(dense_kernels<T>(isa), p, dy, x, dw, algorithm == Algorithm::few_channels);

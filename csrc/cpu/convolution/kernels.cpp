@@ -1,6 +1,7 @@
 #include "cpu/convolution/kernels.h"
 
 #include "cpu/convolution/depthwise.inl"
+#include "cpu/convolution/grouped.inl"
 #include "cpu/convolution/winograd.inl"
 
 namespace pyconv::PYCONV_ISA {
@@ -30,6 +31,8 @@ constexpr DepthwiseKernels<T> make_table() {
 
 constexpr DepthwiseKernels<float> kFloat = make_table<float>();
 constexpr DepthwiseKernels<double> kDouble = make_table<double>();
+constexpr GroupedKernels<float> kGrouped = make_grouped_table<float>();
+constexpr GroupedKernels<double> kNotGrouped{};
 
 template <class T, int kVariant>
 constexpr typename WinogradKernels<T>::Entry winograd_entry() {
@@ -48,5 +51,7 @@ const DepthwiseKernels<float>* depthwise_kernels(float*) { return &kFloat; }
 const DepthwiseKernels<double>* depthwise_kernels(double*) { return &kDouble; }
 const WinogradKernels<float>* winograd_kernels(float*) { return &kWinograd<float>; }
 const WinogradKernels<double>* winograd_kernels(double*) { return &kWinograd<double>; }
+const GroupedKernels<float>* grouped_kernels(float*) { return &kGrouped; }
+const GroupedKernels<double>* grouped_kernels(double*) { return &kNotGrouped; }
 
 }  // namespace pyconv::PYCONV_ISA

@@ -18,18 +18,6 @@ std::int64_t spread(std::int64_t elements) {
     return rounded % 256 == 0 ? rounded + kGap : rounded;
 }
 
-// Tiles along one axis. With a dilation the pixels of one phase make an image of their own.
-std::int64_t tiles(std::int64_t size, std::int64_t dilation, int out) {
-    const std::int64_t phase = (size + dilation - 1) / dilation;
-    return (phase + out - 1) / out;
-}
-
-template <class T>
-std::int64_t winograd_tile_count(int out, const WinogradProblem<T>& p) {
-    return p.batch * p.dilation_height * tiles(p.out_height, p.dilation_height, out) *
-           p.dilation_width * tiles(p.out_width, p.dilation_width, out);
-}
-
 // Where the transformed weight lies.
 template <class T>
 struct WeightLayout {
@@ -97,15 +85,15 @@ class Winograd {
           out_(kWinogradVariants[problem.variant].out),
           tallest_(layout_.panels.tallest(dense)),
           pitch_(spread(problem.in_channels)) {
-        tiles_y_ = tiles(p_.out_height, p_.dilation_height, out_);
-        tiles_x_ = tiles(p_.out_width, p_.dilation_width, out_);
+        tiles_y_ = winograd_tiles(p_.out_height, p_.dilation_height, out_);
+        tiles_x_ = winograd_tiles(p_.out_width, p_.dilation_width, out_);
     }
 
     void run() {
-        const std::int64_t total = winograd_tile_count(out_, p_);
+        const std::int64_t total = p_.tiles(out_);
         if (total == 0) return;
         const EvenCut blocks(
-            total, tuning::winograd_tiles(dense_.lanes, p_.in_channels, p_.out_channels, tallest_));
+            total, tuning::winograd_block(dense_.lanes, p_.in_channels, p_.out_channels, tallest_));
         // The blocks are shared out, or, where they are few, the work inside each. An element of
         // the result is computed the same way in every block, so that this may ask for threads.
         const bool share_blocks = blocks.count() >= 4 * thread_count();
@@ -296,63 +284,6 @@ class Winograd {
 };
 
 }  // namespace
-
-namespace {
-
-// Of the products along one axis, the share that falls on the image.
-double inside_share(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t dilation,
-                    std::int64_t pad) {
-    double products = 0;
-    for (std::int64_t tap = 0; tap < kernel; ++tap) {
-        const std::int64_t shift = tap * dilation - pad;
-        const std::int64_t first = std::max<std::int64_t>(0, -shift);
-        const std::int64_t end = std::min(out, in - shift);
-        products += static_cast<double>(std::max<std::int64_t>(0, end - first));
-    }
-    return products / static_cast<double>(out * kernel);
-}
-
-// The time of a problem in flops at the tiles' rate: out is that of the variant, or 0 for direct.
-double estimate(int out, const WinogradProblem<float>& p, std::int64_t kernel, bool packed) {
-    const double weight = static_cast<double>(p.in_channels * p.out_channels);
-    if (out == 0) {
-        const double positions =
-            static_cast<double>(p.batch * p.out_height * p.out_width) *
-            inside_share(p.in_height, p.out_height, kernel, p.dilation_height, p.pad_top) *
-            inside_share(p.in_width, p.out_width, kernel, p.dilation_width, p.pad_left);
-        const double taps = static_cast<double>(kernel * kernel);
-        const double bytes = 4 * taps * weight;
-        return 2 * taps * positions * weight + bytes * tuning::weight_byte_cost(bytes);
-    }
-    const double elements = static_cast<double>((out + kernel - 1) * (out + kernel - 1));
-    const double tiles = static_cast<double>(winograd_tile_count(out, p));
-    const double bytes = 4 * elements * weight;
-    return elements * tiles *
-               (2.2 * weight + tuning::winograd_element_cost *
-                                   static_cast<double>(p.in_channels + p.out_channels)) +
-           bytes * (tuning::weight_byte_cost(bytes) + (packed ? 0 : tuning::winograd_weight_cost));
-}
-
-}  // namespace
-
-std::string winograd_passes(int out, const ConvolutionProblem& p, bool backward, bool packed) {
-    if (std::min(p.in_channels, p.out_channels) < tuning::winograd_channels) {
-        return "fewer than " + std::to_string(tuning::winograd_channels) + " channels";
-    }
-    const WeightView<float> none{};
-    const WinogradProblem<float> q =
-        backward ? winograd_backward_problem<float>(0, p, nullptr, none, nullptr)
-                 : winograd_forward_problem<float>(0, p, nullptr, none, nullptr);
-    const double own = estimate(out, q, p.kernel_height, packed);
-    const auto passes = [&](int other, const char* name) -> std::string {
-        const double share = estimate(other, q, p.kernel_height, packed) / own;
-        if (share > 1) return "";
-        return std::string(name) + " is estimated to take " +
-               std::to_string(static_cast<int>(100 * share)) + " % of its time";
-    };
-    const std::string slower = passes(0, "direct");
-    return slower.empty() && out == 4 ? passes(2, "winograd2") : slower;
-}
 
 template <class T>
 WinogradProblem<T> winograd_forward_problem(int variant, const ConvolutionProblem& p, const T* x,

@@ -23,6 +23,11 @@ constexpr int winograd_variant(int out, std::int64_t kernel) {
 // Empty where it takes it.
 std::string winograd_passes(int out, const ConvolutionProblem& problem, bool backward, bool packed);
 
+// Tiles along one axis. With a dilation the pixels of one phase make an image of their own.
+constexpr std::int64_t winograd_tiles(std::int64_t size, std::int64_t dilation, int out) {
+    return ((size + dilation - 1) / dilation + out - 1) / out;
+}
+
 // A convolution with stride 1, zero padded; or, with a turned weight, its backward data pass.
 template <class T>
 struct WinogradProblem {
@@ -38,6 +43,11 @@ struct WinogradProblem {
     bool turned = false;
     const T* packed = nullptr;  // the transformed weight, or null
     Epilogue<T> epilogue;
+
+    std::int64_t tiles(int out) const {
+        return batch * dilation_height * winograd_tiles(out_height, dilation_height, out) *
+               dilation_width * winograd_tiles(out_width, dilation_width, out);
+    }
 };
 
 template <class T>

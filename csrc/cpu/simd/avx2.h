@@ -145,6 +145,15 @@ PYCONV_INLINE Vec<float> abs(Vec<float> a) {
 PYCONV_INLINE Vec<double> abs(Vec<double> a) {
     return {_mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v)};
 }
+struct Lanes {
+    __m256i i;
+    static PYCONV_INLINE Lanes load(const std::int32_t* p) {
+        return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+    }
+};
+PYCONV_INLINE Vec<float> permute(Vec<float> a, Lanes l) {
+    return {_mm256_permutevar8x32_ps(a.v, l.i)};
+}
 PYCONV_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm256_sqrt_ps(a.v)}; }
 PYCONV_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm256_sqrt_pd(a.v)}; }
 PYCONV_INLINE Vec<float> round_even(Vec<float> a) {

@@ -144,6 +144,13 @@ PYCONV_INLINE Vec<double> select(Mask<double> m, Vec<double> a, Vec<double> b) {
 }
 PYCONV_INLINE Vec<float> abs(Vec<float> a) { return {_mm512_abs_ps(a.v)}; }
 PYCONV_INLINE Vec<double> abs(Vec<double> a) { return {_mm512_abs_pd(a.v)}; }
+struct Lanes {
+    __m512i i;
+    static PYCONV_INLINE Lanes load(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
+};
+PYCONV_INLINE Vec<float> permute(Vec<float> a, Lanes l) {
+    return {_mm512_permutexvar_ps(l.i, a.v)};
+}
 PYCONV_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm512_sqrt_ps(a.v)}; }
 PYCONV_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm512_sqrt_pd(a.v)}; }
 PYCONV_INLINE Vec<float> round_even(Vec<float> a) {

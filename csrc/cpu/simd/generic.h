@@ -198,6 +198,17 @@ PYCONV_INLINE Vec<T> round_even(Vec<T> a) {
     return a;
 }
 
+struct Lanes {
+    const std::int32_t* i;
+    static PYCONV_INLINE Lanes load(const std::int32_t* p) { return {p}; }
+};
+PYCONV_INLINE Vec<float> permute(Vec<float> a, Lanes l) {
+    float from[Vec<float>::kLanes], to[Vec<float>::kLanes];
+    a.store(from);
+    for (int i = 0; i < Vec<float>::kLanes; ++i) to[i] = from[l.i[i]];
+    return Vec<float>::load(to);
+}
+
 PYCONV_INLINE Vec<float> pow2i(Vec<float> a) {
     float lanes[Vec<float>::kLanes];
     a.store(lanes);

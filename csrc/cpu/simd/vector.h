@@ -14,6 +14,7 @@
 //   select(mask, a, b), mask & mask, mask | mask, andnot(a, b) = !a & b, any(mask)
 //   abs(a), sqrt(a), round_even(a), reduce_add(a), reduce_max(a)    in a fixed order of lanes
 //   Vec::from_bits(integer), lane(v, i)
+//   permute(a, Lanes::load(p))                  lane i of the result is lane p[i] of a (float only)
 //   pow2i(a) = 2^a for integral a within the exponent's range (float only)
 //   exponent_mantissa(a, &e): a = m * 2^e, m in [0.5, 1) (float only, normal a > 0)
 #pragma once

@@ -25,7 +25,7 @@ constexpr std::int64_t rows_by_panel = 400 << 10;
 // Winograd. Tiles of a block: reading the transformed weight once for each block costs as much as
 // writing and reading the tiles at channels * columns / (2 * (channels + columns)) of them; a whole
 // number of row tiles, at least two. 64 to 64 channels, 28 tiles of 36: V has 258 KB, M as many.
-constexpr std::int64_t winograd_tiles(int lanes, std::int64_t channels, std::int64_t columns,
+constexpr std::int64_t winograd_block(int lanes, std::int64_t channels, std::int64_t columns,
                                       std::int64_t tallest) {
     const std::int64_t balance = channels * columns / (2 * (channels + columns));
     const std::int64_t least = lanes >= 16 ? 28 : 24;
@@ -52,6 +52,10 @@ constexpr std::int64_t gradient_pixels = 512;
 constexpr std::int64_t gradient_partial_bytes = 1 << 20;
 // Channels of dy up to which a 1x1 layer reads it in place; longer rows fall into few sets of L1.
 constexpr std::int64_t gradient_in_place = 512;
+
+// Groups of few channels. Weights of the vectors of channels that a row of pixels meets at a time:
+// half of L1, the other half for the pixels.
+constexpr std::int64_t grouped_weight_bytes = 24 << 10;
 
 // Results from this size on, of what is bound by memory, are written past the caches, as they would
 // leave them before they are read: this spares reading their lines first. Half of a 32 MB L3.

@@ -1,0 +1,36 @@
+// Groups of few channels: vectors that hold whole groups, see grouped_kernels.h.
+#pragma once
+
+#include <string>
+
+#include "core/problem.h"
+#include "cpu/convolution/grouped_kernels.h"
+#include "cpu/convolution/indirect.h"
+
+namespace pyconv {
+
+// Why a convolution is none of these; empty where it is.
+std::string grouped_refuses(const ConvolutionProblem& problem);
+// Whether the vectors of this instruction set and type hold a group. (Of doubles none do.)
+template <class T>
+bool holds_groups(const GroupedKernels<T>& kernels, std::int64_t group_in, std::int64_t group_out);
+
+// The weight as [vector][tap][rotation][lane].
+template <class T>
+std::int64_t grouped_weight_size(const GroupedKernels<T>& kernels, std::int64_t groups,
+                                 std::int64_t taps, std::int64_t depth, std::int64_t columns);
+template <class T>
+void pack_grouped(const GroupedKernels<T>& kernels, const TapMatrices<T>& weight,
+                  std::int64_t groups, std::int64_t taps, std::int64_t depth, std::int64_t columns,
+                  T* packed);
+
+// As run_indirect; the weight is packed.
+template <class T>
+void run_grouped(const GroupedKernels<T>& kernels, const IndirectProblem<T>& problem);
+
+// dw lies as kernel_height, kernel_width, in_channels / groups, out_channels.
+template <class T>
+void grouped_backward_weight(const GroupedKernels<T>& kernels, const ConvolutionProblem& problem,
+                             const T* dy, const T* x, T* dw);
+
+}  // namespace pyconv
