@@ -58,4 +58,4 @@ def as_array(function: str, argument: str, value: Any) -> Any:
 
 def records(*tensors: Tensor | None) -> bool:
     """Whether a gradient is recorded for an operation on these."""
-    return is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    return is_grad_enabled() and any(t is not None and t._requires_grad for t in tensors)
