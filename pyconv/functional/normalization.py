@@ -132,8 +132,12 @@ def _batch_norm(
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> Sequence[Any]:
         if training and not is_grad_enabled():
+            # Where nothing was added before it, an activation that clips follows from x as well.
+            told = {"y": array_of(y)}
+            if residual is None and fused is not None and fused not in ("sigmoid", "tanh"):
+                told = {"shift": beta.data}
             gradients = kernels.batch_norm_backward(
-                dy.data, x.data, gamma.data, mean, var, eps=eps, activation=fused, y=array_of(y),
+                dy.data, x.data, gamma.data, mean, var, eps=eps, activation=fused, **told,
                 dresidual=needs[3],
             )  # fmt: skip
             dx, dgamma, dbeta, *rest = (Tensor._wrap(g) for g in gradients)
