@@ -23,6 +23,21 @@ _CLIPPING = ("relu", "relu6", "leaky_relu")
 _INVERTIBLE = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh")
 
 
+def _fit(x: np.ndarray, vectors: tuple[Any, ...], images: tuple[Any, ...]) -> bool:
+    """Whether all are arrays of x's type, with an entry a channel or of x's shape (or None): the
+    usual case, in which nothing more need be checked."""
+    dtype, shape, channels = x.dtype, x.shape, x.shape[1:2]
+    for v in vectors:
+        if type(v) is not np.ndarray or v.dtype is not dtype or v.shape != channels:
+            return False
+    for i in images:
+        if i is not None and (
+            type(i) is not np.ndarray or i.dtype is not dtype or i.shape != shape
+        ):
+            return False
+    return True
+
+
 def _check_channels(function: str, x: np.ndarray, **arrays: np.ndarray | None) -> None:
     for name, values in arrays.items():
         if values is not None:
@@ -92,12 +107,13 @@ def batch_norm_training(
     """
     name = "batch_norm_training"
     check.float_array(name, "x", x, _RANKS)
-    _check_channels(
-        name, x, gamma=_required(name, "gamma", gamma), beta=_required(name, "beta", beta)
-    )
-    if residual is not None:
-        _check_like(name, "residual", residual, x)
-    check.same_dtype(name, x=x, gamma=gamma, beta=beta, residual=residual)
+    if not _fit(x, (gamma, beta), (residual,)):
+        _check_channels(
+            name, x, gamma=_required(name, "gamma", gamma), beta=_required(name, "beta", beta)
+        )
+        if residual is not None:
+            _check_like(name, "residual", residual, x)
+        check.same_dtype(name, x=x, gamma=gamma, beta=beta, residual=residual)
     code, slope = check.activation(name, activation)
     return _cpu.batch_norm_training(x, gamma, beta, residual, _eps(name, eps), code, slope)
 
@@ -241,9 +257,11 @@ def batch_norm_backward(
     """
     name = "batch_norm_backward"
     check.float_array(name, "x", x, _RANKS)
-    _check_like(name, "dy", dy, x)
+    fit = _fit(x, (gamma, mean, var), (dy, y)) and (shift is None or _fit(x, (shift,), ()))
     vectors = dict(gamma=gamma, mean=mean, var=var)
-    _check_channels(name, x, **{key: _required(name, key, v) for key, v in vectors.items()})
+    if not fit:
+        _check_like(name, "dy", dy, x)
+        _check_channels(name, x, **{key: _required(name, key, v) for key, v in vectors.items()})
     code, slope = check.activation(name, activation)
     if activation is None:
         y = shift = None
@@ -256,12 +274,14 @@ def batch_norm_backward(
             )
         if kind == "leaky_relu" and not slope >= 0:
             raise ValueError(f"{name}: activation's slope must be at least 0, got {slope}")
-        if y is not None:
+        if y is not None and not fit:
             _check_like(name, "y", y, x)
-        elif shift is None or kind not in _CLIPPING:
+        elif y is None and (shift is None or kind not in _CLIPPING):
             raise ValueError(f"{name}: y must be the forward's output with an activation, got None")
-        _check_channels(name, x, shift=shift)
-    check.same_dtype(name, x=x, dy=dy, **vectors, y=y, shift=shift)
+        if not fit:
+            _check_channels(name, x, shift=shift)
+    if not fit:
+        check.same_dtype(name, x=x, dy=dy, **vectors, y=y, shift=shift)
     dresidual = check.boolean(name, "dresidual", dresidual)
     return _cpu.norm_backward(
         dy, x, gamma, mean, var, y, shift, _eps(name, eps), code, slope, dresidual
