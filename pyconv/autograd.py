@@ -133,10 +133,14 @@ def record(
     result = Tensor._wrap(y)
     if not _mode.recording:
         return result
-    if any(t is not None and t._requires_grad for t in inputs):
-        edges = tuple(None if t is None else _edge(t) for t in inputs)
-        result.requires_grad = True
-        result._node = Node(name, edges, backward, result.data if keep_output else None, fresh)
+    for t in inputs:
+        if t is not None and t._requires_grad:
+            break
+    else:
+        return result
+    edges = tuple([None if t is None else _edge(t) for t in inputs])
+    result.requires_grad = True
+    result._node = Node(name, edges, backward, result.data if keep_output else None, fresh)
     return result
 
 
