@@ -92,7 +92,7 @@ class Tensor:
     def _wrap(array: Any) -> Tensor:
         """A Tensor around what an operation computed, without the checks."""
         self = object.__new__(Tensor)
-        known = isinstance(array, np.ndarray) or _is_array(array)
+        known = type(array) is np.ndarray or _is_array(array)
         self.data = array if known else np.asarray(array)
         self.grad = None
         self._node = None

@@ -131,10 +131,16 @@ def record(
     Tensor([12.])
     """
     result = Tensor._wrap(y)
-    if _mode.recording and any(t is not None and t.requires_grad for t in inputs):
-        edges = tuple(None if t is None else _edge(t) for t in inputs)
-        result.requires_grad = True
-        result._node = Node(name, edges, backward, result.data if keep_output else None, fresh)
+    if not _mode.recording:
+        return result
+    for t in inputs:
+        if t is not None and t._requires_grad:
+            break
+    else:
+        return result
+    edges = tuple([None if t is None else _edge(t) for t in inputs])
+    result.requires_grad = True
+    result._node = Node(name, edges, backward, result.data if keep_output else None, fresh)
     return result
 
 
@@ -303,6 +309,10 @@ def _propagate(
                 heapq.heappush(queue, (-edge.number, edge))
         elif edge in mine and not create_graph:
             before.data += g.data
+        elif fresh and not create_graph:
+            g.data += before.data
+            pending[edge] = g
+            mine.add(edge)
         else:
             pending[edge] = before + g
             mine.add(edge)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -992,3 +993,14 @@ def test_nothing_moves_where_an_argument_is_bad():
     with pytest.raises(ValueError, match="running_var"):
         F.batch_norm(X + 1, mean, V[:2].copy(), training=True)
     assert not mean.any()
+
+
+def test_batch_norm_lets_go_of_the_residual():
+    """Only its gradient is needed, which doesn't depend on it."""
+    x = Tensor(np.ones((2, 3, 4, 4), np.float32), requires_grad=True)
+    for activation in (None, "relu", "tanh"):
+        residual = np.ones(x.shape, np.float32)
+        held = weakref.ref(residual)
+        y = F.batch_norm(x, None, None, training=True, activation=activation, residual=residual)
+        del residual
+        assert held() is None and y.requires_grad

@@ -200,6 +200,18 @@ def test_never_stale(change: Callable[[nn.Sequential], None], rng: np.random.Gen
     assert folded(net)
 
 
+def test_an_average_moves_on(rng: np.random.Generator) -> None:
+    net, x = pair(rng), image(rng)
+    average = optim.AveragedModel(net).eval()
+    average.update_parameters(net)
+    run(average, x)
+    assert folded(average.module)
+    set_weight(net)
+    average.update_parameters(net)
+    np.testing.assert_allclose(average.module[0].weight.data, 0.75 * net[0].weight.data, rtol=1e-6)
+    assert_up_to_date(average.module, x)
+
+
 def test_read_only_meanwhile(rng: np.random.Generator) -> None:
     net, x = pair(rng), image(rng)
     run(net, x)

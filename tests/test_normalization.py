@@ -136,6 +136,27 @@ def test_exact_on_integers(c: int, dtype: str, isa: str, rng: np.random.Generato
         assert_exact(a, b)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("c", [1, 3, 8, 17, 64])
+@pytest.mark.parametrize("activation", ["relu", "relu6", "leaky_relu", ("leaky_relu", 0.5)])
+def test_gradient_by_shift_equals_the_one_by_output(
+    activation: Any, c: int, dtype: str, isa: str, rng: np.random.Generator
+) -> None:
+    """Also where the output is 0 or 6, or not finite."""
+    x, dy = (rng.standard_normal((3, c, 5, 7)).astype(dtype) for _ in range(2))
+    x[1, 0, 2, :3] = np.nan, np.inf, -np.inf
+    gamma, beta, mean, var = (rng.random(c).astype(dtype) * 4 for _ in range(4))
+    x[2, :, 0, 0], beta[0] = mean, 0
+    x[2, :, 0, 1], beta[-1] = mean, 6
+    how = dict(eps=1e-3, activation=activation)
+    y = kernels.batch_norm_inference(x, gamma, beta, mean, var, **how)
+    for more in ({}, {"dresidual": False}):
+        by_output = kernels.batch_norm_backward(dy, x, gamma, mean, var, y=y, **how, **more)
+        by_shift = kernels.batch_norm_backward(dy, x, gamma, mean, var, shift=beta, **how, **more)
+        for a, b in zip(by_shift, by_output, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_variance_beside_a_large_mean(isa: str, rng: np.random.Generator) -> None:
     """A mean of 1000 deviations. With the error d of blocks' means, it is off by (s + d)^2 - s^2.
 

@@ -86,8 +86,8 @@ py::object instance_norm(py::handle x, py::handle gamma, py::handle beta, double
 // dx, dgamma, dbeta and, where it is wanted, dresidual of an activation. Without mean and var each
 // image is normalized by its own.
 py::tuple norm_backward(py::handle dy, py::handle x, py::handle gamma, py::handle mean,
-                        py::handle var, py::handle y, double eps, int activation, double slope,
-                        bool residual) {
+                        py::handle var, py::handle y, py::handle beta, double eps, int activation,
+                        double slope, bool residual) {
     return with_float(x, [&](auto zero) -> py::tuple {
         using T = decltype(zero);
         Scratch scratch;
@@ -96,19 +96,20 @@ py::tuple norm_backward(py::handle dy, py::handle x, py::handle gamma, py::handl
         Result<T> dgamma({shape[1]}, Order::c, scratch);
         Result<T> dbeta({shape[1]}, Order::c, scratch);
         std::optional<Result<T>> dz;
-        if (residual && !y.is_none()) dz.emplace(shape, Order::channels_last, scratch);
+        if (residual && activation != 0) dz.emplace(shape, Order::channels_last, scratch);
         const T* gradient = channels_last<T>(dy, scratch);
         const T* image = channels_last<T>(x, scratch);
         const T* scale = optional_dense<T>(gamma, Order::c, scratch);
         const T* means = optional_dense<T>(mean, Order::c, scratch);
         const T* variances = optional_dense<T>(var, Order::c, scratch);
+        const T* shift = optional_dense<T>(beta, Order::c, scratch);
         const T* output = optional_dense<T>(y, Order::channels_last, scratch);
         {
             Running running;
             normalize_backward(current_isa(),
                                problem_of(shape, mean.is_none(), eps, activation, slope), gradient,
-                               image, scale, means, variances, output, dx.data(), dgamma.data(),
-                               dbeta.data(), dz ? dz->data() : nullptr);
+                               image, scale, shift, means, variances, output, dx.data(),
+                               dgamma.data(), dbeta.data(), dz ? dz->data() : nullptr);
         }
         if (dz) return py::make_tuple(dx.finish(), dgamma.finish(), dbeta.finish(), dz->finish());
         return py::make_tuple(dx.finish(), dgamma.finish(), dbeta.finish());

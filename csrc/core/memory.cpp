@@ -96,6 +96,7 @@ class CachingPool {
         std::size_t size = 0;
         const int size_class = size_class_of(bytes, &size);
         size += kAlignment;  // the header's; counted before, it would push 2^n into the next class
+        std::vector<char*> surplus;
         {
             std::lock_guard<std::mutex> lock(mutex);
             statistics_.live += size;
@@ -106,7 +107,9 @@ class CachingPool {
                 statistics_.cached -= size;
                 return memory + kAlignment;
             }
+            surplus = drop_surplus();  // before the new block adds to it
         }
+        for (char* block : surplus) system_release(block);
         char* memory = nullptr;
         try {
             memory = static_cast<char*>(system_allocate(size));
@@ -136,8 +139,7 @@ class CachingPool {
             }
             free_[header.size_class].push_back({memory, ++releases_});
             statistics_.cached += header.size;
-            const std::size_t most = std::min(limit_, statistics_.high_water - statistics_.live);
-            while (statistics_.cached > most) surplus.push_back(drop_oldest());
+            surplus = drop_surplus();
         }
         for (char* block : surplus) system_release(block);
     }
@@ -167,6 +169,14 @@ class CachingPool {
         char* memory;
         std::uint64_t released;  // counts up
     };
+
+    // What is cached above the limit; it is to be given back without the lock.
+    std::vector<char*> drop_surplus() {
+        std::vector<char*> surplus;
+        const std::size_t most = std::min(limit_, statistics_.high_water - statistics_.live);
+        while (statistics_.cached > most) surplus.push_back(drop_oldest());
+        return surplus;
+    }
 
     // What has not been asked for longest makes room; there is at least one block.
     char* drop_oldest() {

@@ -25,7 +25,7 @@ def as_float(
     function: str, argument: str, value: Any, ndim: int | tuple[int, ...] | None = None
 ) -> Tensor:
     """`as_tensor`, of a type that has gradients (and of that rank)."""
-    t = as_tensor(function, argument, value)
+    t = value if isinstance(value, Tensor) else as_tensor(function, argument, value)
     if isinstance(t.data, np.ndarray):
         check.float_array(function, argument, t.data, t.ndim if ndim is None else ndim)
     return t
@@ -34,6 +34,8 @@ def as_float(
 def check_channels(function: str, argument: str, array: Any, x: Tensor) -> None:
     """One entry for each channel of x, of its dtype; 16-bit images go with float32."""
     if array is None:
+        return
+    if array.shape == x.data.shape[1:2] and array.dtype is x.data.dtype:
         return
     check.shape_of(function, argument, array, (x.shape[1],), "the channels of x")
     wanted = x.dtype if x.dtype.itemsize > 2 else np.dtype(np.float32)
@@ -58,4 +60,4 @@ def as_array(function: str, argument: str, value: Any) -> Any:
 
 def records(*tensors: Tensor | None) -> bool:
     """Whether a gradient is recorded for an operation on these."""
-    return is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    return is_grad_enabled() and any(t is not None and t._requires_grad for t in tensors)

@@ -130,10 +130,15 @@ def _batch_norm(
             _move(running_mean, mean, momentum)
             _move(running_var, var * (values / (values - 1)), momentum)
 
+    # Where nothing was added before it, the derivative of what clips follows from x, too. (Did
+    # `backward` ask for the residual, it would keep it.)
+    from_x = residual is None and fused is not None and fused not in ("sigmoid", "tanh")
+
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> Sequence[Any]:
         if training and not is_grad_enabled():
+            told = {"shift": beta.data} if from_x else {"y": array_of(y)}
             gradients = kernels.batch_norm_backward(
-                dy.data, x.data, gamma.data, mean, var, eps=eps, activation=fused, y=array_of(y),
+                dy.data, x.data, gamma.data, mean, var, eps=eps, activation=fused, **told,
                 dresidual=needs[3],
             )  # fmt: skip
             dx, dgamma, dbeta, *rest = (Tensor._wrap(g) for g in gradients)

@@ -61,7 +61,11 @@ def _short(value: Any) -> bool:
 def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...]) -> np.ndarray:
     """`x` if it is a float32 or float64 array of that rank (an int, or several to choose from;
     () takes any rank up to 4)."""
-    if type(x) is np.ndarray and x.ndim == ndim and (x.dtype is _FLOAT32 or x.dtype is _FLOAT64):
+    if (
+        type(x) is np.ndarray
+        and (x.dtype is _FLOAT32 or x.dtype is _FLOAT64)
+        and (x.ndim == ndim or (type(ndim) is tuple and x.ndim in ndim))
+    ):
         return x
     if not isinstance(x, np.ndarray):
         if type(x).__module__.split(".")[0] == "cupy":
@@ -99,7 +103,7 @@ def same_dtype(function: str, **arrays: np.ndarray | None) -> None:
             continue
         if first is None:
             first_name, first = name, x
-        elif x.dtype != first.dtype:
+        elif x.dtype is not first.dtype and x.dtype != first.dtype:
             raise TypeError(
                 f"{function}: {name} must have the dtype of {first_name}, {first.dtype}, "
                 f"got {x.dtype}"
@@ -135,8 +139,9 @@ def number(
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
+    if type(value) is not float and (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (int, float, np.integer, np.floating))
     ):
         raise TypeError(f"{function}: {argument} must be a number, got {kind(value)}")
     result = float(value)

@@ -19,7 +19,23 @@ __all__ = [
 
 _RANKS = (2, 3, 4)
 # Their derivative follows from their output.
+_CLIPPING = ("relu", "relu6", "leaky_relu")
 _INVERTIBLE = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh")
+
+
+def _fit(x: np.ndarray, vectors: tuple[Any, ...], images: tuple[Any, ...]) -> bool:
+    """Whether all are arrays of x's type, with an entry a channel or of x's shape (or None): the
+    usual case, in which nothing more need be checked."""
+    dtype, shape, channels = x.dtype, x.shape, x.shape[1:2]
+    for v in vectors:
+        if type(v) is not np.ndarray or v.dtype is not dtype or v.shape != channels:
+            return False
+    for i in images:
+        if i is not None and (
+            type(i) is not np.ndarray or i.dtype is not dtype or i.shape != shape
+        ):
+            return False
+    return True
 
 
 def _check_channels(function: str, x: np.ndarray, **arrays: np.ndarray | None) -> None:
@@ -91,12 +107,13 @@ def batch_norm_training(
     """
     name = "batch_norm_training"
     check.float_array(name, "x", x, _RANKS)
-    _check_channels(
-        name, x, gamma=_required(name, "gamma", gamma), beta=_required(name, "beta", beta)
-    )
-    if residual is not None:
-        _check_like(name, "residual", residual, x)
-    check.same_dtype(name, x=x, gamma=gamma, beta=beta, residual=residual)
+    if not _fit(x, (gamma, beta), (residual,)):
+        _check_channels(
+            name, x, gamma=_required(name, "gamma", gamma), beta=_required(name, "beta", beta)
+        )
+        if residual is not None:
+            _check_like(name, "residual", residual, x)
+        check.same_dtype(name, x=x, gamma=gamma, beta=beta, residual=residual)
     code, slope = check.activation(name, activation)
     return _cpu.batch_norm_training(x, gamma, beta, residual, _eps(name, eps), code, slope)
 
@@ -182,6 +199,7 @@ def batch_norm_backward(
     eps: float = 1e-5,
     activation: Any = None,
     y: np.ndarray | None = None,
+    shift: np.ndarray | None = None,
     dresidual: bool = True,
 ) -> tuple[np.ndarray, ...]:
     """The gradients of `batch_norm_training`.
@@ -204,6 +222,9 @@ def batch_norm_backward(
         The forward's; a slope of at least 0.
     y : ndarray of x's shape
         The forward's output, with an activation.
+    shift : ndarray of C entries
+        The forward's `beta`, in the place of `y`: faster. For "relu", "relu6" and "leaky_relu"
+        where no residual was added.
     dresidual : bool
         Whether that is wanted, too; it costs an array.
 
@@ -236,12 +257,14 @@ def batch_norm_backward(
     """
     name = "batch_norm_backward"
     check.float_array(name, "x", x, _RANKS)
-    _check_like(name, "dy", dy, x)
+    fit = _fit(x, (gamma, mean, var), (dy, y)) and (shift is None or _fit(x, (shift,), ()))
     vectors = dict(gamma=gamma, mean=mean, var=var)
-    _check_channels(name, x, **{key: _required(name, key, v) for key, v in vectors.items()})
+    if not fit:
+        _check_like(name, "dy", dy, x)
+        _check_channels(name, x, **{key: _required(name, key, v) for key, v in vectors.items()})
     code, slope = check.activation(name, activation)
     if activation is None:
-        y = None
+        y = shift = None
     else:
         kind = activation[0] if isinstance(activation, tuple) else activation
         if kind not in _INVERTIBLE:
@@ -251,12 +274,18 @@ def batch_norm_backward(
             )
         if kind == "leaky_relu" and not slope >= 0:
             raise ValueError(f"{name}: activation's slope must be at least 0, got {slope}")
-        if y is None:
+        if y is not None and not fit:
+            _check_like(name, "y", y, x)
+        elif y is None and (shift is None or kind not in _CLIPPING):
             raise ValueError(f"{name}: y must be the forward's output with an activation, got None")
-        _check_like(name, "y", y, x)
-    check.same_dtype(name, x=x, dy=dy, **vectors, y=y)
+        if not fit:
+            _check_channels(name, x, shift=shift)
+    if not fit:
+        check.same_dtype(name, x=x, dy=dy, **vectors, y=y, shift=shift)
     dresidual = check.boolean(name, "dresidual", dresidual)
-    return _cpu.norm_backward(dy, x, gamma, mean, var, y, _eps(name, eps), code, slope, dresidual)
+    return _cpu.norm_backward(
+        dy, x, gamma, mean, var, y, shift, _eps(name, eps), code, slope, dresidual
+    )
 
 
 def instance_norm(
@@ -348,4 +377,4 @@ def instance_norm_backward(
     _check_like(name, "dy", dy, x)
     _check_channels(name, x, gamma=gamma)
     check.same_dtype(name, x=x, dy=dy, gamma=gamma)
-    return _cpu.norm_backward(dy, x, gamma, None, None, None, _eps(name, eps), 0, 0.0, False)
+    return _cpu.norm_backward(dy, x, gamma, None, None, None, None, _eps(name, eps), 0, 0.0, False)

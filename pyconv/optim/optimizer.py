@@ -117,7 +117,7 @@ class Optimizer:
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             for p in params:
-                thaw(p.data)  # what inference has made of it is stale now
+                thaw(p.data)
             if params:
                 self._step(group, params)
         return loss

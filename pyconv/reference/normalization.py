@@ -89,6 +89,7 @@ def batch_norm_backward(
     eps: float = 1e-5,
     activation: Any = None,
     y: np.ndarray | None = None,
+    shift: np.ndarray | None = None,
     dresidual: bool = True,
 ) -> tuple[np.ndarray, ...]:
     """dx, dgamma, dbeta of `batch_norm_training`, with m cells a channel:
@@ -99,7 +100,8 @@ def batch_norm_backward(
 
     With an activation, `y` is the forward's output, from which its derivative follows; dy is
     multiplied by that first, and what comes out is also the fourth result, dresidual, if it
-    is wanted.
+    is wanted. Where nothing was added before an activation that clips, `y` may be left out: its
+    sign and size are those of gamma n + shift, the forward's beta.
 
     Examples
     --------
@@ -111,6 +113,8 @@ def batch_norm_backward(
     (array([0., 0.]), array([2.]), array([4.]))
     """
     if activation is not None:
+        if y is None and shift is not None:
+            y = batch_norm_inference(x, gamma, shift, mean, var, eps=eps, activation=activation)
         if y is None:
             raise ValueError("with an activation, y must be the output of the forward function")
         dy = activation_backward_from_output(dy, y, activation)

@@ -25,37 +25,43 @@ struct NormalizeRows {
     bool past_caches;  // y is aligned to vectors, and so large that it leaves the caches
 };
 
-// dz = dy times the activation's derivative, from its output y; then
-// sum += dz, product += dz * (x - mean). dz is stored where dz is not null.
+// dy times the activation's derivative. It follows from the output y, or, where y is null, for an
+// activation that clips, from its input, (x - mean) * scale + beta: that costs no reading of y.
+template <class T>
+struct Through {
+    Activation activation;
+    T slope;
+    const T* y;
+    const T* scale;
+    const T* beta;
+};
+
+// dz = dy through the activation; sum += dz, product += dz * (x - mean). dz is stored where dz is
+// not null.
 template <class T>
 struct GradientSums {
     const T* dy;
     const T* x;
-    const T* y;
     T* dz;
     std::int64_t rows, columns, step;
     const T* mean;
-    Activation activation;
-    T slope;
+    Through<T> through;
     T* sum;
     T* product;
 };
 
-// dx = (x - mean) * slope + (dz * scale + offset), dz = dy times the activation's derivative, from
-// its output y.
+// dx = (x - mean) * slope + (dz * scale + offset), dz = dy through the activation.
 template <class T>
 struct GradientRows {
     const T* dy;
     const T* x;
-    const T* y;
     T* dx;
     std::int64_t rows, columns, step;
     const T* mean;
     const T* scale;
     const T* slope;
     const T* offset;
-    Activation activation;
-    T leak;            // the activation's slope
+    Through<T> through;
     bool past_caches;  // as above, dx
 };
 

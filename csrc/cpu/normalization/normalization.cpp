@@ -110,32 +110,38 @@ class Normalization {
         }
     }
 
+    // What the activation does to a gradient; without y by beta, without both nothing.
+    Through<T> through(const T* y, const T* gamma, const T* beta, const T* var,
+                       Scratch& scratch) const {
+        Through<T> result{Activation::none, static_cast<T>(p_.slope), y, nullptr, nullptr};
+        if (y || beta) result.activation = p_.activation;
+        if (beta && !y) {
+            T* const scale = scratch.take<T>(p_.channels);
+            for (std::int64_t i = 0; i < p_.channels; ++i) {
+                scale[i] = (gamma ? gamma[i] : T(1)) * inverse_deviation(var[i]);
+            }
+            result.scale = joined(scale, scratch);
+            result.beta = joined(beta, scratch);
+        }
+        return result;
+    }
+
     // dbeta = sum dz, dgamma = sum dz (x - mean) / sqrt(var + eps), of one image.
-    void sums(const T* dy, const T* x, const T* y, const T* mean, const T* var, T* dz, T* dgamma,
-              T* dbeta) const {
+    void sums(const T* dy, const T* x, const Through<T>& through, const T* mean, const T* var,
+              T* dz, T* dgamma, T* dbeta) const {
         Scratch scratch;
         const PixelMatrix<T>& m = whole_;
         const std::int64_t c = p_.channels;
         const EvenCut ranges = m.row_cut();
         T* const sum = scratch.take<T>(ranges.count() * m.columns);
         T* const product = scratch.take<T>(ranges.count() * m.columns);
-        const GradientSums<T> all{dy,
-                                  x,
-                                  y,
-                                  dz,
-                                  0,
-                                  0,
-                                  0,
-                                  joined(mean, scratch),
-                                  p_.activation,
-                                  static_cast<T>(p_.slope),
-                                  nullptr,
-                                  nullptr};
-        const auto at_offset = [&](std::int64_t at) {
+        const GradientSums<T> all{dy,      x,       dz,     0, 0, 0, joined(mean, scratch),
+                                  through, nullptr, nullptr};
+        const auto at_offset = [&](std::int64_t at, std::int64_t column) {
             GradientSums<T> task = all;
             task.dy += at;
             task.x += at;
-            if (y) task.y += at;
+            move(task.through, at, column);
             if (dz) task.dz += at;
             return task;
         };
@@ -151,7 +157,8 @@ class Normalization {
                       std::fill(range_product, range_product + columns, T(0));
                       for (std::int64_t i = 0; i < rows; i += m.block()) {
                           std::fill(block_sum, block_sum + 2 * columns, T(0));
-                          GradientSums<T> task = at_offset((first + i) * m.columns + column);
+                          GradientSums<T> task =
+                              at_offset((first + i) * m.columns + column, column);
                           task.rows = std::min(m.block(), rows - i);
                           task.columns = columns;
                           task.step = m.columns;
@@ -174,7 +181,7 @@ class Normalization {
             add(product + i * c, dgamma, c);
         }
         if (rest_rows_ > 0) {
-            GradientSums<T> task = at_offset(rest_);
+            GradientSums<T> task = at_offset(rest_, 0);
             task.rows = rest_rows_;
             task.columns = task.step = c;
             task.sum = dbeta;
@@ -184,9 +191,8 @@ class Normalization {
         for (std::int64_t i = 0; i < c; ++i) dgamma[i] *= inverse_deviation(var[i]);
     }
 
-    // Without y, dy went through the activation before.
-    void gradient(const T* dy, const T* x, const T* y, const T* gamma, const T* mean, const T* var,
-                  const T* dgamma, const T* dbeta, T* dx) const {
+    void gradient(const T* dy, const T* x, const Through<T>& through, const T* gamma, const T* mean,
+                  const T* var, const T* dgamma, const T* dbeta, T* dx) const {
         Scratch scratch;
         const std::int64_t c = p_.channels;
         T* const scale = scratch.take<T>(c);
@@ -201,7 +207,6 @@ class Normalization {
         }
         const GradientRows<T> all{dy,
                                   x,
-                                  y,
                                   dx,
                                   0,
                                   0,
@@ -210,15 +215,14 @@ class Normalization {
                                   joined(scale, scratch),
                                   joined(slope, scratch),
                                   joined(offset, scratch),
-                                  y ? p_.activation : Activation::none,
-                                  static_cast<T>(p_.slope),
+                                  through,
                                   goes_past_caches(dx, whole_.rows, whole_.columns)};
         const auto run = [&](std::int64_t at, std::int64_t rows, std::int64_t columns,
                              std::int64_t step, std::int64_t column) {
             GradientRows<T> task = all;
             task.dy += at;
             task.x += at;
-            if (y) task.y += at;
+            move(task.through, at, column);
             task.dx += at;
             task.rows = rows;
             task.columns = columns;
@@ -230,7 +234,7 @@ class Normalization {
             task.past_caches = all.past_caches && step == whole_.columns;
             kernels_.gradient(task);
         };
-        for_tasks(whole_, y ? 4 : 3, true,
+        for_tasks(whole_, through.y ? 4 : 3, true,
                   [&](std::int64_t first, std::int64_t rows, std::int64_t column,
                       std::int64_t columns, std::int64_t) {
                       run(first * whole_.columns + column, rows, columns, whole_.columns, column);
@@ -241,6 +245,12 @@ class Normalization {
   private:
     T inverse_deviation(T var) const {
         return T(1) / std::sqrt(static_cast<T>(var + static_cast<T>(p_.eps)));
+    }
+
+    static void move(Through<T>& through, std::int64_t at, std::int64_t column) {
+        if (through.y) through.y += at;
+        if (through.beta) through.scale += column;
+        if (through.beta) through.beta += column;
     }
 
     static void add(const T* from, T* to, std::int64_t count) {
@@ -323,8 +333,8 @@ void normalize_by(Isa isa, const NormalizationProblem& p, const T* x, const T* g
 
 template <class T>
 void normalize_backward(Isa isa, const NormalizationProblem& p, const T* dy, const T* x,
-                        const T* gamma, const T* mean, const T* var, const T* y, T* dx, T* dgamma,
-                        T* dbeta, T* dz) {
+                        const T* gamma, const T* beta, const T* mean, const T* var, const T* y,
+                        T* dx, T* dgamma, T* dbeta, T* dz) {
     const Normalization<T> image_of(isa, p);
     const std::int64_t size = p.pixels * p.channels;
     const std::int64_t c = p.channels;
@@ -343,9 +353,11 @@ void normalize_backward(Isa isa, const NormalizationProblem& p, const T* dy, con
             m = own_mean;
             v = own_var;
         }
-        image_of.sums(dy + at, x + at, y ? y + at : nullptr, m, v, dz ? dz + at : nullptr,
-                      gammas + image * c, betas + image * c);
-        image_of.gradient((dz ? dz : dy) + at, x + at, y && !dz ? y + at : nullptr, gamma, m, v,
+        const Through<T> through = image_of.through(y ? y + at : nullptr, gamma, beta, v, local);
+        image_of.sums(dy + at, x + at, through, m, v, dz ? dz + at : nullptr, gammas + image * c,
+                      betas + image * c);
+        const Through<T> done = image_of.through(nullptr, nullptr, nullptr, nullptr, local);
+        image_of.gradient((dz ? dz : dy) + at, x + at, dz ? done : through, gamma, m, v,
                           gammas + image * c, betas + image * c, dx + at);
     });
     std::fill(dgamma, dgamma + c, T(0));
@@ -362,7 +374,8 @@ void normalize_backward(Isa isa, const NormalizationProblem& p, const T* dy, con
     template void normalize_by<T>(Isa, const NormalizationProblem&, const T*, const T*, const T*, \
                                   const T*, const T*, const T*, T*);                              \
     template void normalize_backward<T>(Isa, const NormalizationProblem&, const T*, const T*,     \
-                                        const T*, const T*, const T*, const T*, T*, T*, T*, T*);
+                                        const T*, const T*, const T*, const T*, const T*, T*, T*, \
+                                        T*, T*);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)
 

@@ -30,11 +30,11 @@ void normalize_by(Isa isa, const NormalizationProblem& p, const T* x, const T* g
                   const T* mean, const T* var, const T* residual, T* y);
 
 // The gradients of `normalize`; those of gamma and beta are summed over the images. Null mean and
-// var are computed again. y and dz (dy through the activation) are for an activation only; dz may
-// be null.
+// var are computed again. y, or beta for an activation that clips and no residual, tell the
+// activation's derivative; without both there is none. dz, dy through the activation, may be null.
 template <class T>
 void normalize_backward(Isa isa, const NormalizationProblem& p, const T* dy, const T* x,
-                        const T* gamma, const T* mean, const T* var, const T* y, T* dx, T* dgamma,
-                        T* dbeta, T* dz);
+                        const T* gamma, const T* beta, const T* mean, const T* var, const T* y,
+                        T* dx, T* dgamma, T* dbeta, T* dz);
 
 }  // namespace pyconv

@@ -145,22 +145,39 @@ PYCONV_INLINE Vec<T> through_activation(Activation activation, Vec<T> dy, Vec<T>
     }
 }
 
+// f(dz) with dz(dy, x's deviation from the mean, at, column, lanes), compiled for each usual way.
+template <class T, class F>
+PYCONV_INLINE void with_through(const Through<T>& p, F&& f) {
+    using V = Vec<T>;
+    with_activation(p.activation, [&](auto activation) PYCONV_INLINE_LAMBDA {
+        if constexpr (std::is_same_v<decltype(activation),
+                                     std::integral_constant<Activation, Activation::none>>) {
+            f([](V dy, V, std::int64_t, std::int64_t, auto) PYCONV_INLINE_LAMBDA { return dy; });
+        } else if (p.y) {
+            f([&p, activation](V dy, V, std::int64_t at, std::int64_t, auto lanes)
+                  PYCONV_INLINE_LAMBDA {
+                      return through_activation<T>(activation, dy, load(p.y + at, lanes), p.slope);
+                  });
+        } else {
+            f([&p, activation](V dy, V deviation, std::int64_t, std::int64_t j, auto lanes)
+                  PYCONV_INLINE_LAMBDA {
+                      const V z = fma(deviation, load(p.scale + j, lanes), load(p.beta + j, lanes));
+                      return through_activation<T>(activation, dy, z, p.slope);
+                  });
+        }
+    });
+}
+
 template <class T>
 void gradient_sums(const GradientSums<T>& p) {
     using V = Vec<T>;
-    with_activation(p.activation, [&](auto activation) PYCONV_INLINE_LAMBDA {
-        constexpr bool kPlain =
-            std::is_same_v<decltype(activation),
-                           std::integral_constant<Activation, Activation::none>>;
+    with_through(p.through, [&](auto through) PYCONV_INLINE_LAMBDA {
         for (std::int64_t i = 0; i < p.rows; ++i) {
             for_columns<T>(p.columns, [&](std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
                 const std::int64_t at = i * p.step + j;
-                V dz = load(p.dy + at, lanes);
-                if constexpr (!kPlain) {
-                    dz = through_activation<T>(activation, dz, load(p.y + at, lanes), p.slope);
-                    if (p.dz) store(dz, p.dz + at, lanes);
-                }
                 const V deviation = load(p.x + at, lanes) - load(p.mean + j, lanes);
+                const V dz = through(load(p.dy + at, lanes), deviation, at, j, lanes);
+                if (p.dz) store(dz, p.dz + at, lanes);
                 store(load(p.sum + j, lanes) + dz, p.sum + j, lanes);
                 store(fma(dz, deviation, load(p.product + j, lanes)), p.product + j, lanes);
             });
@@ -171,19 +188,13 @@ void gradient_sums(const GradientSums<T>& p) {
 template <class T>
 void gradient_rows(const GradientRows<T>& p) {
     using V = Vec<T>;
-    with_activation(p.activation, [&](auto activation) PYCONV_INLINE_LAMBDA {
-        constexpr bool kPlain =
-            std::is_same_v<decltype(activation),
-                           std::integral_constant<Activation, Activation::none>>;
+    with_through(p.through, [&](auto through) PYCONV_INLINE_LAMBDA {
         for (std::int64_t i = 0; i < p.rows; ++i) {
             for_columns<T>(p.columns, [&](std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
                 const std::int64_t at = i * p.step + j;
-                V dz = load(p.dy + at, lanes);
-                if constexpr (!kPlain) {
-                    dz = through_activation<T>(activation, dz, load(p.y + at, lanes), p.leak);
-                }
-                dz = fma(dz, load(p.scale + j, lanes), load(p.offset + j, lanes));
                 const V deviation = load(p.x + at, lanes) - load(p.mean + j, lanes);
+                V dz = through(load(p.dy + at, lanes), deviation, at, j, lanes);
+                dz = fma(dz, load(p.scale + j, lanes), load(p.offset + j, lanes));
                 put(fma(deviation, load(p.slope + j, lanes), dz), p.dx + at, lanes, p.past_caches);
             });
         }
