@@ -49,7 +49,7 @@ PEERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "ncnn": ("tencent_ncnn", "ncnn", {}),
     "XNNPACK": ("xnnpack", "ai_edge_litert", {}),
 }
-LAYERS_ONLY = ("XNNPACK", "MNN")
+LAYERS_ONLY = ("XNNPACK",)
 NEEDS_ONNX = ("onnxruntime", "OpenVINO")
 
 

@@ -447,6 +447,14 @@ def test_a_layer_runs_in_a_process_of_its_own(peers: Any) -> None:
         worker.ask("version")
 
 
+def test_a_peer_that_does_not_come_up_is_left_out(
+    peers: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(peers.conductor.PEERS, "none", ("not_there", "sys", {}))
+    assert peers.conductor.start(["none"], 1, None) == {}
+    assert "No module named 'bench.peers.not_there'" in capsys.readouterr().err
+
+
 def test_a_network_runs_and_its_memory_is_taken(peers: Any, tmp_path: Path) -> None:
     peers.networks.save_state("lenet", str(tmp_path))
     worker = peers.conductor.Worker("pyconv", 1)
@@ -484,7 +492,13 @@ def test_command_prints_and_writes(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("a.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_command_takes_suites_algorithms_and_batch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_takes_suites_algorithms_and_batch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(bench, "Flush", lambda: lambda: done.append("flush"))
+    pack = results.pack
+    monkeypatch.setattr(results, "pack", lambda *a: done.append("pack") or pack(*a))
     argv = ["bench", "--suite", "mnist", "--algorithm", "all", "--batch", "2", "--cold", "--packed"]
     assert main([*argv, "--json", "a.json", *QUICK]) == 0
     found = json.loads(Path("a.json").read_text())["results"]
@@ -492,6 +506,7 @@ def test_command_takes_suites_algorithms_and_batch(capsys: pytest.CaptureFixture
     expected = [(str(p), name) for p in problems for name in bench.algorithms(p, "forward")]
     assert [(r["problem"], r["algorithm"]) for r in found] == expected
     assert "cold" in capsys.readouterr().out.splitlines()[0]
+    assert done.count("pack") == len(expected) and done.count("flush") > len(expected)
 
 
 @pytest.mark.parametrize(
