@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ PEERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "ncnn": ("tencent_ncnn", "ncnn", {}),
     "XNNPACK": ("xnnpack", "ai_edge_litert", {}),
 }
+LAYERS_ONLY = ("XNNPACK",)
 NEEDS_ONNX = ("onnxruntime", "OpenVINO")
 
 
@@ -99,6 +100,10 @@ class Worker:
             f"{self.name}/{v}": (lambda repeats, v=v: self.ask("time", v, repeats, cold))
             for v in variants
         }
+
+    def version(self) -> str:
+        """Name and version."""
+        return str(self.ask("version"))
 
     def close(self) -> None:
         """End the process."""
@@ -159,11 +164,11 @@ def commit() -> str:
 
 
 def caption(
-    arguments: argparse.Namespace, peak: float, workers: Mapping[str, Worker], command: str
+    arguments: argparse.Namespace, peak: float, versions: Iterable[str], command: str
 ) -> str:
     """What ran on what, for the head of a table."""
     info = pyconv.info()
-    versions = ", ".join(w.ask("version") for n, w in workers.items() if "raised" not in n)
+    peers = ", ".join(dict.fromkeys(versions))
     threads = f"{arguments.threads} thread{'s' * (arguments.threads > 1)}, pinned"
     held = ""
     if arguments.isa == "avx2":
@@ -172,7 +177,7 @@ def caption(
         f"{info['processor']}, {arguments.isa or info['isa']}, {threads}",
         f"compiler {info['compiler']}",
         f"commit {commit()}",
-        *([versions] if versions else []),
+        *([peers] if peers else []),
     ]
     return (
         f"{'; '.join(parts)}. Peak {peak / 1e9:.1f} GFLOP/s. Written by "

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         shares = [f"{100 * flops / t / peak:.0f}" for t in times.values()]
         rows.append([f"{m} x {n} x {k}", *shares, f"{best / times['pyconv']:.2f}"])
         print("  ".join(rows[-1]), flush=True)
-    head = conductor.caption(arguments, peak, {}, "gemm")
+    head = conductor.caption(arguments, peak, [], "gemm")
     table = bench.markdown(["M x N x K", *times, "ratio"], rows)
     text = f"{head} Percent of the peak; ratios to the best of the others.\n\n{table}"
     print(f"\n{text}")

@@ -63,7 +63,9 @@ def _run(arguments: argparse.Namespace) -> int:
                 workers, group, problem, direction, kinds, arguments.seconds, burst
             )
         peak = max(peak, conductor.measured_peak(arguments.threads))
-        caption = conductor.caption(arguments, peak, workers, "layers")
+        caption = conductor.caption(
+            arguments, peak, [w.version() for w in workers.values()], "layers"
+        )
     finally:
         for worker in workers.values():
             worker.close()

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [[name, *(f"{r:.2f}" for r in found)] for name, found in ratios.items()]
     means = [geometric_mean(column) for column in zip(*ratios.values(), strict=True)]
     rows.append(["all", *(f"{m:.2f}" for m in means)])
-    head = conductor.caption(arguments, peak, {}, "memory")
+    head = conductor.caption(arguments, peak, [], "memory")
     table = bench.markdown(["operation", *(f"batch {n}" for n in batches)], rows)
     text = (
         f"{head} PyTorch {torch.__version__}. Maps of 64 channels, 112 x 112; ratios to PyTorch's "

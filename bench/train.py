@@ -47,19 +47,21 @@ def _run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     began = time.monotonic()
-    names = conductor.installed(arguments.peer)
+    # PyTorch writes the other peers' files.
+    names = conductor.installed(arguments.peer and [*arguments.peer, "PyTorch"])
     chosen = arguments.network or [*networks.STEPS, *networks.INFERENCE]
     burst, peak = bench.Burst(), conductor.measured_peak(arguments.threads)
     found: list[Network] = []
-    caption = ""
+    versions: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in tqdm(chosen, desc="networks", disable=None):
             training = name in networks.STEPS
             networks.save_state(name, folder)
-            some = [n for n in names if n == "pyconv" or n in EAGER] if training else names
+            able = ("pyconv", *EAGER) if training else (*names,)
+            some = [n for n in names if n in able and n not in conductor.LAYERS_ONLY]
             workers = conductor.start(some, arguments.threads, arguments.isa)
             try:
-                caption = caption or conductor.caption(arguments, peak, workers, "train")
+                versions += [worker.version() for worker in workers.values()]
                 network = Network(name, networks.STEPS.get(name, 1), training)
                 measure_network(network, workers, folder, arguments.seconds, burst)
             finally:
@@ -68,6 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
             if training and not arguments.no_memory:
                 measure_memory(network, folder, arguments)
             found.append(network)
+    caption = conductor.caption(arguments, peak, versions, "train")
     summary = f"{caption}\n\n{summarise(found)}"
     print(summary)
     print(f"\n{time.monotonic() - began:.0f} s")

@@ -81,10 +81,23 @@ def _steps(calls: dict[str, Any]) -> None:
         call()
 
 
+class Absent:
+    """In the place of a peer that can't be imported: says why, whatever is asked."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        raise self._error
+
+
 def main() -> None:
     descriptor, module, threads = sys.argv[1:]
-    peer = importlib.import_module(f"bench.peers.{module}")
-    peer.set_threads(int(threads))
+    try:
+        peer = importlib.import_module(f"bench.peers.{module}")
+        peer.set_threads(int(threads))
+    except Exception as error:
+        peer = Absent(error)  # type: ignore[assignment]
     serve(Connection(int(descriptor)), peer)
 
 

@@ -342,6 +342,131 @@ def test_files_are_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.Monkey
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+# -- against peers: python -m bench ---------------------------------------------------------------
+
+
+@pytest.fixture
+def peers(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The modules of the clone's folder bench."""
+    root = Path(__file__).resolve().parents[1]
+    monkeypatch.syspath_prepend(str(root))
+    import bench.document
+    import bench.layers
+    import bench.train
+
+    return bench
+
+
+def layer_of(peers: Any, group: str, kind: str, text: str, **seconds: float) -> Any:
+    """A measured layer; `pyconv_plain=2` for two seconds of that competitor."""
+    found = peers.layers.Measured(group, kind, bench.parse(text))
+    for key, value in seconds.items():
+        name = key.replace("__", ", malloc raised/").replace("_", "/")
+        found.times[name] = bench.Timing(value, value, value, 3, True)
+        found.errors[name] = bench.Error(1e-7, 1.0)
+    return found
+
+
+def test_ratios_compare_plain_with_eager_and_packed_with_all(peers: Any) -> None:
+    found = layer_of(
+        peers, "1x1", "batch 1", "c4 k4 h4 r1", pyconv_plain=2, pyconv_packed=1, PyTorch_NCHW=8,
+        PyTorch_NHWC=7, PyTorch__NHWC=6, PyTorch_packed=4, onnxruntime_default=3,
+    )  # fmt: skip
+    assert found.against_eager() == 3
+    assert found.against_best() == 3
+    assert found.peers() == {"PyTorch": 4, "onnxruntime": 3}
+    assert found.share(1, found.problem.flops() * 2) == 50
+
+
+def test_tables_of_layers(peers: Any) -> None:
+    flops = bench.parse("c4 k4 h4 r1").flops()
+    found = [
+        layer_of(peers, "1x1", "batch 1", "c4 k4 h4 r1", pyconv_plain=4, pyconv_packed=2,
+                 PyTorch_NCHW=4, ncnn_default=10),
+        layer_of(peers, "small", "batch 1", "c4 k4 h4 r1", pyconv_plain=1, pyconv_packed=1,
+                 PyTorch_NCHW=4),
+        layer_of(peers, "1x1", "forward", "n2 c4 k4 h4 r1", pyconv_plain=2, PyTorch_NCHW=4),
+    ]  # fmt: skip
+    text = peers.layers.summarise(found, flops)
+    assert "| 1x1 | 1 | 25 | 10 | 25 | 50 | 1e-07 | 1.00 | 2.00 | – |" in text
+    assert "| all | 2 | 25 | 10 (1) | 50 | 71 | 1e-07 | 2.00 | 2.83 | – |" in text
+    assert "| 1x1 | 1 | 50 | 100 | 2.00 | 2.00 | 1e-07 |" in text
+    assert "least ratio to the best peer is 2.00" in text
+    rows = peers.layers.all_rows(found, flops)
+    assert "## Batch 1" in rows and "## Forward" in rows
+    assert "| `conv 4x4x4 4x1x1` | 1x1 |  | 4000000 | 2000000 | 4000000 | 10000000 |" in rows
+    assert "2.83" not in peers.layers.slow_rows(found, 1.5)
+    assert "1.00" in peers.layers.slow_rows(found, 1.5)
+
+
+def test_tables_of_networks(peers: Any) -> None:
+    step = peers.train.Network("lenet", 64, True)
+    run = peers.train.Network("vgg16", 1, False)
+    for network, ours in ((step, "pyconv/step"), (run, "pyconv/eval")):
+        for key, value in ((ours, 0.002), ("PyTorch/NCHW", 0.006), ("ncnn/default", 0.001)):
+            network.times[key] = bench.Timing(value, value, value, 3, True)
+            network.errors[key] = 1e-6
+    step.memory = {"pyconv/step": 2**20, "PyTorch/NCHW": 4 * 2**20, "PyTorch/NHWC": 2 * 2**20}
+    assert step.memory_ratio() == 0.5
+    text = peers.train.summarise([step, run])
+    assert "| lenet | 64 | 6.00 | 2.00 | 3.00 | 1e-06 | 2 | 1 | 0.50 |" in text
+    assert "| vgg16 | 2.00 | 6.00 | 1.00 | 3.00 | 0.50 | 1e-06 |" in text
+    assert "| vgg16 | inference | 1 | ncnn default | 1.00 |" in peers.train.all_rows([step, run])
+
+
+def test_tables_go_between_markers(peers: Any) -> None:
+    text = "a\n<!-- begin: x -->\nold\n<!-- end: x -->\nb\n"
+    new = peers.document.replace_between(text, "x", "new \\1")
+    assert new == "a\n<!-- begin: x -->\n\nnew \\1\n\n<!-- end: x -->\nb\n"
+    assert peers.document.replace_between(new, "x", "new \\1") == new
+    with pytest.raises(ValueError, match="begin: y"):
+        peers.document.replace_between(text, "y", "")
+    notes = peers.document.NOTES.read_text("utf-8")
+    for name in ("layers", "train", "memory", "gemm"):
+        peers.document.replace_between(notes, name, "")
+
+
+def test_a_layer_runs_in_a_process_of_its_own(peers: Any) -> None:
+    """pyconv as its own peer; others are only there where they are installed."""
+    worker = peers.conductor.Worker("pyconv", 1)
+    try:
+        problem = bench.parse(SMALL).with_batch(1)
+        found = peers.layers.measure_layer(
+            {"pyconv": worker}, "1x1", problem, "forward", ["batch 1", "batch 1, cold"], 1e-4, None
+        )
+        assert [set(m.times) for m in found] == [{"pyconv/plain", "pyconv/packed"}] * 2
+        assert all(0 < e.relative < 1e-6 for m in found for e in m.errors.values())
+        assert not found[0].failures
+        json.dumps(found[0].as_dict())
+        with pytest.raises(peers.conductor.PeerError, match="pyconv: ValueError in parse"):
+            worker.ask("layer", "nonsense", "forward")
+        assert worker.ask("version") == f"pyconv {pyconv.__version__}"  # it goes on
+    finally:
+        worker.close()
+    with pytest.raises(peers.conductor.PeerError, match="its process ended"):
+        worker.ask("version")
+
+
+def test_a_peer_that_does_not_come_up_is_left_out(
+    peers: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(peers.conductor.PEERS, "none", ("not_there", "sys", {}))
+    assert peers.conductor.start(["none"], 1, None) == {}
+    assert "No module named 'bench.peers.not_there'" in capsys.readouterr().err
+
+
+def test_a_network_runs_and_its_memory_is_taken(peers: Any, tmp_path: Path) -> None:
+    peers.networks.save_state("lenet", str(tmp_path))
+    worker = peers.conductor.Worker("pyconv", 1)
+    try:
+        network = peers.train.Network("lenet", 2, True)
+        peers.train.measure_network(network, {"pyconv": worker}, str(tmp_path), 1e-4, None)
+        assert set(network.times) == {"pyconv/step"} and not network.failures
+        assert worker.ask("memory", "lenet", str(tmp_path), 2, "step") > 0
+    finally:
+        worker.close()
+
+
 # -- the command ----------------------------------------------------------------------------------
 
 
@@ -367,7 +492,13 @@ def test_command_prints_and_writes(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("a.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_command_takes_suites_algorithms_and_batch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_takes_suites_algorithms_and_batch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(bench, "Flush", lambda: lambda: done.append("flush"))
+    pack = results.pack
+    monkeypatch.setattr(results, "pack", lambda *a: done.append("pack") or pack(*a))
     argv = ["bench", "--suite", "mnist", "--algorithm", "all", "--batch", "2", "--cold", "--packed"]
     assert main([*argv, "--json", "a.json", *QUICK]) == 0
     found = json.loads(Path("a.json").read_text())["results"]
@@ -375,6 +506,7 @@ def test_command_takes_suites_algorithms_and_batch(capsys: pytest.CaptureFixture
     expected = [(str(p), name) for p in problems for name in bench.algorithms(p, "forward")]
     assert [(r["problem"], r["algorithm"]) for r in found] == expected
     assert "cold" in capsys.readouterr().out.splitlines()[0]
+    assert done.count("pack") == len(expected) and done.count("flush") > len(expected)
 
 
 @pytest.mark.parametrize(

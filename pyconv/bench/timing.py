@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import statistics
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-FULL_RATE = 0.94  # of the best burst: below it, something else ran
+FULL_RATE = 0.94  # of undisturbed bursts: below it, something else ran
+_LONG = 0.02  # seconds, against which filling the caches is nothing
 _MAX_FLUSH = 64 * 2**20
 
 
@@ -45,19 +47,21 @@ class Burst:
     """A tenth of a millisecond of matrix products, from the caches: it probes the machine.
 
     It is a small direct convolution whose weight is packed, the closest to the FMA units' rate that
-    a kernel comes.
+    a kernel comes. Full rate is that of the fastest tenth of the last bursts: not of the very best,
+    since a clock that is high for a moment would make all that follows look slow.
 
     Examples
     --------
     >>> from pyconv.bench import Burst
     >>> burst = Burst()
-    >>> burst() > 0 and burst.best > 0
+    >>> burst() > 0 and burst.full > 0
     True
     """
 
     def __init__(self) -> None:
-        self._call, self._flops = _direct("conv 64x14x14 64x3x3 p1")
-        self.best = float("inf")
+        self._call, _ = _direct("conv 64x14x14 64x3x3 p1")
+        self._last: collections.deque[float] = collections.deque(maxlen=1000)
+        self.full = 0.0
         for _ in range(50):
             self()
 
@@ -68,17 +72,13 @@ class Burst:
             start = time.perf_counter()
             self._call()
             seconds = time.perf_counter() - start
-        self.best = min(self.best, seconds)
+        self._last.append(seconds)
+        self.full = sorted(self._last)[len(self._last) // 10]
         return seconds
 
     def at_full_rate(self, seconds: float) -> bool:
-        """Whether a run of so many seconds was about as fast as the best."""
-        return seconds * FULL_RATE <= self.best
-
-    @property
-    def flops(self) -> float:
-        """The best rate so far, flops a second."""
-        return self._flops / self.best
+        """Whether a run of so many seconds was about as fast as undisturbed ones."""
+        return seconds * FULL_RATE <= self.full
 
 
 class Flush:
@@ -108,7 +108,8 @@ def seconds_of(
     call : callable
     repeats : int
     flush : callable, optional
-        Run before each repeat, outside the time; without one the call is warmed up first.
+        Run before each repeat, outside the time; without one the call is warmed up first, unless it
+        is so long that this would not show.
 
     Returns
     -------
@@ -121,7 +122,11 @@ def seconds_of(
     True
     """
     if flush is None:
+        start = time.perf_counter()
         call()
+        first = time.perf_counter() - start
+        if repeats == 1 and first >= _LONG:
+            return first
         start = time.perf_counter()
         for _ in range(repeats):
             call()
@@ -183,7 +188,10 @@ def measure(
     """
     repeats, wanted = {}, {}
     for name, run in competitors.items():
-        once = max(run(1), 1e-7)
+        start = time.perf_counter()
+        once = run(1)
+        # What a round costs counts flushing, too; the first call, which warms up, does not.
+        once = max(once, (time.perf_counter() - start) / 2, 1e-7)
         repeats[name] = max(1, round(seconds / rounds / once))
         wanted[name] = max(least, min(rounds, round(seconds / once)))
     every: dict[str, list[float]] = {name: [] for name in competitors}
