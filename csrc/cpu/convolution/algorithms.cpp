@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "cpu/convolution/convolution.h"
+#include "cpu/convolution/few_outputs.h"
 #include "cpu/convolution/grouped.h"
 #include "cpu/convolution/winograd.h"
 
@@ -10,7 +11,9 @@ namespace pyconv {
 namespace {
 
 // With more channels a tap is a long enough sum by itself.
-constexpr std::int64_t kFewChannels = 4;
+constexpr std::int64_t kFewChannels = 12;
+// The copy of the image has a plane for each.
+constexpr std::int64_t kFewOutputsInputs = 4;
 
 std::string depthwise_refuses(Direction, const ConvolutionProblem& p, const Terms&) {
     if (p.groups != p.in_channels) {
@@ -36,6 +39,20 @@ std::string few_channels_refuses(Direction direction, const ConvolutionProblem& 
     if (p.kernel_width == 1) return "kernel rows of one tap: there is nothing to join";
     if (direction == Direction::backward_input && p.pad_left + p.in_width < p.kernel_width) {
         return "the kernel is wider than the image";
+    }
+    return "";
+}
+
+std::string few_outputs_refuses(Direction direction, const ConvolutionProblem& p, const Terms&) {
+    if (direction == Direction::backward_input) return "it has no gradient of the image";
+    if (p.groups != 1) return "groups is " + std::to_string(p.groups) + ", not 1";
+    if (p.in_channels > kFewOutputsInputs) {
+        return std::to_string(p.in_channels) + " input channels, more than " +
+               std::to_string(kFewOutputsInputs);
+    }
+    if (p.out_channels > kMaxFewOutputs) {
+        return std::to_string(p.out_channels) + " output channels, more than " +
+               std::to_string(kMaxFewOutputs);
     }
     return "";
 }
@@ -77,6 +94,7 @@ constexpr Candidate kCandidates[] = {
     {Algorithm::grouped, "grouped",
      [](Direction, const ConvolutionProblem& p, const Terms&) { return grouped_refuses(p); },
      nullptr},
+    {Algorithm::few_outputs, "few_outputs", few_outputs_refuses, nullptr},
     {Algorithm::few_channels, "few_channels", few_channels_refuses, nullptr},
     {Algorithm::winograd4, "winograd4", winograd_refuses<4>, auto_passes_winograd<4>},
     {Algorithm::winograd2, "winograd2", winograd_refuses<2>, auto_passes_winograd<2>},

@@ -6,6 +6,7 @@
 #include "core/threads.h"
 #include "cpu/convolution/depthwise.h"
 #include "cpu/convolution/few_channels.h"
+#include "cpu/convolution/few_outputs.h"
 #include "cpu/convolution/grouped.h"
 #include "cpu/convolution/weight_gradient.h"
 #include "cpu/convolution/winograd.h"
@@ -168,6 +169,7 @@ std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionP
     if (algorithm == Algorithm::depthwise) {
         return depthwise_weight_size(depthwise_kernels<T>(isa), p);
     }
+    if (algorithm == Algorithm::few_outputs) return few_outputs_weight_size(p);
     const Panels<T> panels(dense_kernels<T>(isa), p.group_out());
     return p.groups * panels.size(p.taps() * p.group_in());
 }
@@ -181,6 +183,8 @@ void pack_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                      p.group_in(), p.group_out(), packed);
     } else if (algorithm == Algorithm::depthwise) {
         pack_depthwise(depthwise_kernels<T>(isa), p, weight, packed);
+    } else if (algorithm == Algorithm::few_outputs) {
+        pack_few_outputs(p, weight, packed);
     } else if (const int variant = variant_of(algorithm, p); variant >= 0) {
         pack_winograd(dense_kernels<T>(isa), winograd_kernels<T>(isa), variant,
                       forward_matrices(weight, p), false, p.in_channels, p.out_channels, packed);
@@ -213,14 +217,17 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
         packed = fresh;
     }
     const DenseKernels<T>& kernels = dense_kernels<T>(isa);
+    // These two add no residual; then the whole epilogue comes afterwards.
+    const bool apart = epilogue.residual_offset != 0;
+    const Epilogue<T> own = apart ? Epilogue<T>{} : epilogue;
     switch (algorithm) {
         case Algorithm::depthwise:
-            if (epilogue.residual_offset != 0) {
-                depthwise_forward(depthwise_kernels<T>(isa), p, x, packed, y, Epilogue<T>{});
-                finish_image(kernels, y, p.outputs(), p.out_channels, epilogue);
-            } else {
-                depthwise_forward(depthwise_kernels<T>(isa), p, x, packed, y, epilogue);
-            }
+            depthwise_forward(depthwise_kernels<T>(isa), p, x, packed, y, own);
+            if (apart) finish_image(kernels, y, p.outputs(), p.out_channels, epilogue);
+            break;
+        case Algorithm::few_outputs:
+            few_outputs_forward(few_outputs_kernels<T>(isa), p, x, packed, y, own);
+            if (apart) finish_image(kernels, y, p.outputs(), p.out_channels, epilogue);
             break;
         case Algorithm::grouped:
             direct_forward(kernels, &grouped_kernels<T>(isa), p, x, weight, packed, y, epilogue);
@@ -281,6 +288,8 @@ void convolution_backward_weight(Isa isa, Algorithm algorithm, const Convolution
         grouped_backward_weight(grouped_kernels<T>(isa), p, dy, x, dw);
     } else if (algorithm == Algorithm::depthwise) {
         depthwise_backward_weight(depthwise_kernels<T>(isa), p, dy, x, dw);
+    } else if (algorithm == Algorithm::few_outputs) {
+        few_outputs_backward_weight(few_outputs_kernels<T>(isa), p, dy, x, dw);
     } else {
         weight_gradient(dense_kernels<T>(isa), p, dy, x, dw, algorithm == Algorithm::few_channels);
     }

@@ -11,7 +11,16 @@
 namespace pyconv {
 
 enum class Direction { forward, backward_input, backward_weight };
-enum class Algorithm { depthwise, grouped, few_channels, winograd4, winograd2, winograd6, direct };
+enum class Algorithm {
+    depthwise,
+    grouped,
+    few_outputs,
+    few_channels,
+    winograd4,
+    winograd2,
+    winograd6,
+    direct
+};
 
 const char* algorithm_name(Algorithm algorithm);
 

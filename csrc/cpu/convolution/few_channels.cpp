@@ -176,18 +176,16 @@ void few_channels_backward_input(const DenseKernels<T>& kernels, const Convoluti
                 }
             }
             // Without the padding, and through the epilogue.
-            alignas(64) T pixel[64] = {};
+            const std::int64_t inside = std::clamp<std::int64_t>(width - p.pad_left, 0, p.in_width);
             for (std::int64_t y = 0; y < rows; ++y) {
                 T* to = dx + (image * p.in_height + y0 + y) * p.in_width * channels;
-                for (std::int64_t x = 0; x < p.in_width; ++x, to += channels) {
-                    const std::int64_t column = x + p.pad_left;
-                    for (std::int64_t i = 0; i < channels; ++i) {
-                        pixel[i] =
-                            column < width ? sums[(y * width + column) * channels + i] : T(0);
-                    }
-                    for (std::int64_t i = 0; i < channels; ++i) to[i] = pixel[i];
+                if (inside > 0) {
+                    std::memcpy(to, sums + (y * width + p.pad_left) * channels,
+                                inside * channels * sizeof(T));
                 }
+                std::fill(to + inside * channels, to + p.in_width * channels, T(0));
             }
+            alignas(64) T pixel[64] = {};
             if (epilogue.bias || epilogue.activation != Activation::none) {
                 T* to = dx + (image * p.in_height + y0) * p.in_width * channels;
                 for (std::int64_t i = 0; i < rows * p.in_width; ++i, to += channels) {

@@ -1,6 +1,9 @@
 #include "cpu/convolution/kernels.h"
 
+#include <utility>
+
 #include "cpu/convolution/depthwise.inl"
+#include "cpu/convolution/few_outputs.inl"
 #include "cpu/convolution/grouped.inl"
 #include "cpu/convolution/winograd.inl"
 
@@ -34,6 +37,16 @@ constexpr DepthwiseKernels<double> kDouble = make_table<double>();
 constexpr GroupedKernels<float> kGrouped = make_grouped_table<float>();
 constexpr GroupedKernels<double> kNotGrouped{};
 
+template <class T, int... kOuts>
+constexpr FewOutputsKernels<T> make_few_outputs(std::integer_sequence<int, kOuts...>) {
+    return {Vec<T>::kLanes,
+            {nullptr, few_outputs_row<T, kOuts + 1>...},
+            {nullptr, few_outputs_gradient<T, kOuts + 1>...}};
+}
+template <class T>
+constexpr FewOutputsKernels<T> kFewOutputs =
+    make_few_outputs<T>(std::make_integer_sequence<int, kMaxFewOutputs>{});
+
 template <class T, int kVariant>
 constexpr typename WinogradKernels<T>::Entry winograd_entry() {
     constexpr WinogradVariant v = kWinogradVariants[kVariant];
@@ -49,6 +62,8 @@ constexpr WinogradKernels<T> kWinograd = {{winograd_entry<T, 0>(), winograd_entr
 
 const DepthwiseKernels<float>* depthwise_kernels(float*) { return &kFloat; }
 const DepthwiseKernels<double>* depthwise_kernels(double*) { return &kDouble; }
+const FewOutputsKernels<float>* few_outputs_kernels(float*) { return &kFewOutputs<float>; }
+const FewOutputsKernels<double>* few_outputs_kernels(double*) { return &kFewOutputs<double>; }
 const WinogradKernels<float>* winograd_kernels(float*) { return &kWinograd<float>; }
 const WinogradKernels<double>* winograd_kernels(double*) { return &kWinograd<double>; }
 const GroupedKernels<float>* grouped_kernels(float*) { return &kGrouped; }

@@ -139,4 +139,42 @@ struct WinogradKernels {
 
 PYCONV_KERNEL_TABLE(WinogradKernels, winograd_kernels)
 
+// Few channels on both sides, vectors along the pixels.
+inline constexpr int kMaxFewOutputs = 8;
+inline constexpr int kMaxFewOutputsLanes = 16;
+
+// One row of outputs, all channels; vectors read up to 2 of them beyond the row.
+template <class T>
+struct FewOutputsRow {
+    const T* const* in;  // by tap and channel: the pixel of the first output
+    std::int64_t taps;   // and channels
+    const T* weight;     // [taps][weight_step]
+    std::int64_t weight_step;
+    T* out;  // pixel by pixel
+    std::int64_t pixels;
+    const T* bias;  // may be null
+    Activation activation;
+    T slope;
+};
+
+// The weight gradient of a rectangle of pixels; what dy has beyond a row is zero.
+template <class T>
+struct FewOutputsGradient {
+    const T* const* in;
+    std::int64_t taps, in_row;
+    const T* dy;
+    std::int64_t dy_plane, dy_row, rows, columns;  // whole vectors
+    T* dw;                                         // [taps][outputs], added to
+};
+
+template <class T>
+struct FewOutputsKernels {
+    int lanes;
+    // By output channels.
+    void (*row[kMaxFewOutputs + 1])(const FewOutputsRow<T>&);
+    void (*gradient[kMaxFewOutputs + 1])(const FewOutputsGradient<T>&);
+};
+
+PYCONV_KERNEL_TABLE(FewOutputsKernels, few_outputs_kernels)
+
 }  // namespace pyconv

@@ -22,6 +22,9 @@ constexpr std::int64_t convolution_pixels(int lanes) { return lanes >= 16 ? 140 
 constexpr std::int64_t weight_by_panel = 512 << 10;
 constexpr std::int64_t rows_by_panel = 400 << 10;
 
+// Few channels on both sides: output pixels of a strip, whose copy of the image stays in L1.
+constexpr std::int64_t few_outputs_pixels = 1024;
+
 // Winograd. Tiles of a block: reading the transformed weight once for each block costs as much as
 // writing and reading the tiles at channels * columns / (2 * (channels + columns)) of them; a whole
 // number of row tiles, at least two. 64 to 64 channels, 28 tiles of 36: V has 258 KB, M as many.

@@ -1,0 +1,206 @@
+#include "cpu/convolution/few_outputs.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "cpu/dense/panels.h"
+#include "cpu/tuning/blocks.h"
+
+namespace pyconv {
+
+namespace {
+
+// Vectors may read this much beyond a row.
+constexpr std::int64_t kSlack = 2 * kMaxFewOutputsLanes;
+
+// Some input rows of one image, with their padding: [channel][row][phase of the stride][pixel].
+template <class T>
+class Planes {
+  public:
+    Planes(const ConvolutionProblem& p, std::int64_t out_rows)
+        : p_(p),
+          rows_((out_rows - 1) * p.stride_height + (p.kernel_height - 1) * p.dilation_height + 1),
+          phase_(p.out_width + ((p.kernel_width - 1) * p.dilation_width) / p.stride_width + kSlack),
+          row_(phase_ * p.stride_width) {}
+
+    std::int64_t size() const { return p_.in_channels * rows_ * row_; }
+    std::int64_t taps() const { return p_.taps() * p_.in_channels; }
+    // From one output row to the next.
+    std::int64_t step() const { return p_.stride_height * row_; }
+
+    // The rows that the output rows [y0, y0 + out_rows) see.
+    void fill(const T* image, std::int64_t y0, std::int64_t out_rows, T* planes) const {
+        const std::int64_t rows =
+            (out_rows - 1) * p_.stride_height + (p_.kernel_height - 1) * p_.dilation_height + 1;
+        const std::int64_t top = y0 * p_.stride_height - p_.pad_top;
+        for (std::int64_t c = 0; c < p_.in_channels; ++c) {
+            for (std::int64_t r = 0; r < rows; ++r) {
+                T* const to = planes + (c * rows_ + r) * row_;
+                const std::int64_t y = top + r;
+                if (y < 0 || y >= p_.in_height) {
+                    std::fill(to, to + row_, T(0));
+                    continue;
+                }
+                const T* const from = image + y * p_.in_width * p_.in_channels + c;
+                for (std::int64_t phase = 0; phase < p_.stride_width; ++phase) {
+                    fill_phase(from, phase - p_.pad_left, to + phase * phase_);
+                }
+            }
+        }
+    }
+
+    // Where each tap of each channel begins for the first of the output rows.
+    void point(const T* planes, const T** in) const {
+        for (std::int64_t r = 0; r < p_.kernel_height; ++r) {
+            for (std::int64_t s = 0; s < p_.kernel_width; ++s) {
+                const std::int64_t x = s * p_.dilation_width;
+                for (std::int64_t c = 0; c < p_.in_channels; ++c) {
+                    *in++ = planes + (c * rows_ + r * p_.dilation_height) * row_ +
+                            x % p_.stride_width * phase_ + x / p_.stride_width;
+                }
+            }
+        }
+    }
+
+  private:
+    // The columns start, start + stride, ... of an image row's channel.
+    void fill_phase(const T* from, std::int64_t start, T* to) const {
+        const std::int64_t stride = p_.stride_width;
+        const std::int64_t begin =
+            std::min(phase_, start >= 0 ? 0 : (-start + stride - 1) / stride);
+        const std::int64_t end = std::clamp<std::int64_t>(
+            start >= p_.in_width ? 0 : (p_.in_width - 1 - start) / stride + 1, begin, phase_);
+        std::fill(to, to + begin, T(0));
+        const T* source = from + (start + begin * stride) * p_.in_channels;
+        const std::int64_t step = stride * p_.in_channels;
+        if (step == 1) {
+            std::copy(source, source + (end - begin), to + begin);
+        } else {
+            for (std::int64_t j = begin; j < end; ++j, source += step) to[j] = *source;
+        }
+        std::fill(to + end, to + phase_, T(0));
+    }
+
+    const ConvolutionProblem& p_;
+    std::int64_t rows_, phase_, row_;
+};
+
+// Output rows of a strip: a few hundred pixels, so that the planes stay in L1 or L2.
+EvenCut cut_rows(const ConvolutionProblem& p) {
+    return EvenCut(p.out_height,
+                   std::max<std::int64_t>(1, tuning::few_outputs_pixels / p.out_width));
+}
+
+}  // namespace
+
+std::int64_t few_outputs_weight_size(const ConvolutionProblem& p) {
+    return p.taps() * p.in_channels * p.out_channels;
+}
+
+template <class T>
+void pack_few_outputs(const ConvolutionProblem& p, const WeightView<T>& w, T* packed) {
+    for (std::int64_t r = 0; r < p.kernel_height; ++r) {
+        for (std::int64_t s = 0; s < p.kernel_width; ++s) {
+            for (std::int64_t c = 0; c < p.in_channels; ++c) {
+                const T* from = w.data + c * w.in + r * w.row + s * w.column;
+                for (std::int64_t k = 0; k < p.out_channels; ++k) *packed++ = from[k * w.out];
+            }
+        }
+    }
+}
+
+template <class T>
+void few_outputs_forward(const FewOutputsKernels<T>& kernels, const ConvolutionProblem& p,
+                         const T* x, const T* packed, T* y, const Epilogue<T>& epilogue) {
+    const EvenCut strips = cut_rows(p);
+    const Planes<T> planes(p, strips.size(0));
+    parallel_for(p.batch * strips.count(), 2 * p.flops() / tuning::flops_per_microsecond,
+                 [&](std::int64_t task) {
+                     const std::int64_t image = task / strips.count();
+                     const std::int64_t strip = task % strips.count();
+                     const std::int64_t y0 = strips.begin(strip);
+                     Scratch scratch;
+                     T* const copy = scratch.take<T>(planes.size());
+                     const T** const in = scratch.take<const T*>(planes.taps());
+                     planes.fill(x + image * p.in_height * p.in_width * p.in_channels, y0,
+                                 strips.size(strip), copy);
+                     planes.point(copy, in);
+                     FewOutputsRow<T> row{
+                         in,
+                         planes.taps(),
+                         packed,
+                         p.out_channels,
+                         y + (image * p.out_height + y0) * p.out_width * p.out_channels,
+                         p.out_width,
+                         epilogue.bias,
+                         epilogue.activation,
+                         epilogue.slope};
+                     for (std::int64_t i = 0; i < strips.size(strip); ++i) {
+                         kernels.row[p.out_channels](row);
+                         row.out += p.out_width * p.out_channels;
+                         for (std::int64_t t = 0; t < planes.taps(); ++t) in[t] += planes.step();
+                     }
+                 });
+}
+
+template <class T>
+void few_outputs_backward_weight(const FewOutputsKernels<T>& kernels, const ConvolutionProblem& p,
+                                 const T* dy, const T* x, T* dw) {
+    const EvenCut strips = cut_rows(p);
+    const Planes<T> planes(p, strips.size(0));
+    const std::int64_t size = p.taps() * p.in_channels * p.out_channels;
+    const std::int64_t width = (p.out_width + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
+    const std::int64_t plane = strips.size(0) * width;
+    // Ranges of strips are summed apart, and added in their order.
+    const std::int64_t count = p.batch * strips.count();
+    const EvenCut ranges(count,
+                         std::max<std::int64_t>(1, (count + tuning::tasks - 1) / tuning::tasks));
+    Scratch outer;
+    T* const partial = outer.take<T>(ranges.count() * size);
+    std::fill(partial, partial + ranges.count() * size, T(0));
+    parallel_for(
+        ranges.count(), 2 * p.flops() / tuning::flops_per_microsecond, [&](std::int64_t range) {
+            Scratch scratch;
+            T* const copy = scratch.take<T>(planes.size());
+            T* const turned = scratch.take<T>(plane * p.out_channels);
+            const T** const in = scratch.take<const T*>(planes.taps());
+            planes.point(copy, in);
+            for (std::int64_t i = ranges.begin(range); i < ranges.begin(range) + ranges.size(range);
+                 ++i) {
+                const std::int64_t image = i / strips.count();
+                const std::int64_t y0 = strips.begin(i % strips.count());
+                const std::int64_t rows = strips.size(i % strips.count());
+                planes.fill(x + image * p.in_height * p.in_width * p.in_channels, y0, rows, copy);
+                const T* from = dy + (image * p.out_height + y0) * p.out_width * p.out_channels;
+                for (std::int64_t r = 0; r < rows; ++r) {
+                    T* const to = turned + r * width;
+                    for (std::int64_t j = 0; j < p.out_width; ++j) {
+                        for (std::int64_t k = 0; k < p.out_channels; ++k) {
+                            to[k * plane + j] = *from++;
+                        }
+                    }
+                    for (std::int64_t k = 0; k < p.out_channels; ++k) {
+                        std::fill(to + k * plane + p.out_width, to + k * plane + width, T(0));
+                    }
+                }
+                kernels.gradient[p.out_channels]({in, planes.taps(), planes.step(), turned, plane,
+                                                  width, rows, width, partial + range * size});
+            }
+        });
+    std::fill(dw, dw + size, T(0));
+    for (std::int64_t range = 0; range < ranges.count(); ++range) {
+        for (std::int64_t i = 0; i < size; ++i) dw[i] += partial[range * size + i];
+    }
+}
+
+#define PYCONV_INSTANTIATE(T)                                                                    \
+    template void pack_few_outputs<T>(const ConvolutionProblem&, const WeightView<T>&, T*);      \
+    template void few_outputs_forward<T>(const FewOutputsKernels<T>&, const ConvolutionProblem&, \
+                                         const T*, const T*, T*, const Epilogue<T>&);            \
+    template void few_outputs_backward_weight<T>(                                                \
+        const FewOutputsKernels<T>&, const ConvolutionProblem&, const T*, const T*, T*);
+PYCONV_INSTANTIATE(float)
+PYCONV_INSTANTIATE(double)
+
+}  // namespace pyconv
