@@ -7,11 +7,14 @@ copy is good only as long as all its sources are frozen.
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from typing import Any
 
 import numpy as np
 
+_thaws = itertools.count(1)
+_last_thaw = 0
 _frozen: dict[int, weakref.ref[np.ndarray]] = {}  # those that were writable before
 
 
@@ -36,11 +39,18 @@ def is_frozen(array: np.ndarray) -> bool:
     return reference is not None and reference() is array and not array.flags.writeable
 
 
+def last_thaw() -> int:
+    """As long as this number stays, what was frozen is so, if it is read-only."""
+    return _last_thaw
+
+
 def thaw(array: Any) -> Any:
     """The array, writable again if `freeze` made it read-only."""
+    global _last_thaw
     if isinstance(array, np.ndarray) and not array.flags.writeable:
         reference = _frozen.get(id(array))
         if reference is not None and reference() is array:
             _frozen.pop(id(array), None)
+            _last_thaw = next(_thaws)
             array.flags.writeable = True
     return array

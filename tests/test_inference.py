@@ -174,6 +174,11 @@ def fill(net: nn.Sequential) -> None:
         net[1].running_mean.zero_()
 
 
+def by_hand(net: nn.Sequential) -> None:
+    net[0].weight.data.flags.writeable = True
+    net[0].weight.data *= 2
+
+
 def set_eps(net: nn.Sequential) -> None:
     net[1].eps = 0.5
 
@@ -186,7 +191,7 @@ def set_stride(net: nn.Sequential) -> None:
     "change",
     [
         set_weight, replace_weight, load, load_mean, step, search, move, move_by_function, train,
-        train_the_norm, draw, fill, set_eps, set_stride,
+        train_the_norm, draw, fill, by_hand, set_eps, set_stride,
         lambda net: step(net, optim.AdamW), lambda net: step(net, optim.RMSprop),
     ],
 )  # fmt: skip
@@ -245,6 +250,24 @@ def test_an_array_that_is_read_only_for_others(rng: np.random.Generator) -> None
     assert net[1].weight.data.flags.writeable
     net.train()
     assert not net[0].weight.data.flags.writeable
+
+
+def test_thawed_and_read_only_again(rng: np.random.Generator) -> None:
+    net, x = pair(rng), image(rng)
+    run(net, x)
+    init.normal_(net[0].weight)
+    net[0].weight.data.flags.writeable = False
+    assert_up_to_date(net, x)
+    assert "_ready" not in net[0].__dict__
+
+
+def test_one_convolution_before_two_norms(rng: np.random.Generator) -> None:
+    first, second, x = pair(rng), pair(rng), image(rng)
+    second.register_module("0", first[0])
+    for _ in range(2):
+        assert_up_to_date(first, x)
+        assert_up_to_date(second, x)
+        run(first[:1], x)
 
 
 def test_tied_weights(rng: np.random.Generator) -> None:

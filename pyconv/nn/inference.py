@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from pyconv import _cpu, kernels
-from pyconv._frozen import freeze, is_frozen, thaw
+from pyconv._frozen import freeze, is_frozen, last_thaw, thaw
 from pyconv._runtime import get_float32_precision
-from pyconv.autograd import Tensor
+from pyconv.autograd import Tensor, is_grad_enabled
 from pyconv.functional._common import array_of, records
 
 Arrays = tuple[Any, ...]
@@ -31,17 +31,30 @@ class Ready:
     sources : tuple of array or None
         What they were made of: weight, bias; scale, shift, mean and variance of a normalisation.
     settings : tuple
-        The geometry, and the normalisation's eps.
+        See `_settings`.
+    links : tuple
+        The sources as (dict of the module, name, Tensor, array), to see quickly that they are the
+        module's; what is None stands as (dict, name, None, None).
+    thaw : int
+        `last_thaw` at the time when all sources were known to be frozen.
     call : tuple
         Shape of the input, precision and instruction set of the last call: the algorithm, and with
         it the packed form, may depend on them.
     """
 
-    __slots__ = ("algorithm", "bias", "call", "plain", "settings", "sources", "weight")
+    __slots__ = (
+        "algorithm", "bias", "call", "links", "norm", "plain", "settings", "sources", "thaw",
+        "weight",
+    )  # fmt: skip
 
-    def __init__(self, sources: Arrays, settings: Any, plain: np.ndarray, bias: Any) -> None:
+    def __init__(
+        self, sources: Arrays, settings: Any, links: Arrays, plain: np.ndarray, bias: Any
+    ) -> None:
         self.sources = sources
         self.settings = settings
+        self.links = links
+        self.norm: Any = None
+        self.thaw = -1
         self.plain = plain
         self.bias = bias
         self.weight: kernels.PackedWeight | None = None
@@ -55,12 +68,33 @@ class Ready:
             for mine, own in zip(self.sources, sources, strict=True)
         )
 
+    def runs(self, conv: Any, norm: Any, image: Any, call: Any, recording: bool) -> bool:
+        """The same as `holds`, quickly, and it is packed for this call."""
+        if (
+            self.norm is not norm
+            or self.call != call
+            or self.thaw != last_thaw()
+            or image.dtype is not self.plain.dtype
+            or self.settings != _settings(conv, norm)
+        ):
+            return False
+        for own, name, tensor, array in self.links:
+            if own.get(name) is not tensor:
+                return False
+            if tensor is not None and (
+                tensor.data is not array
+                or array.flags.writeable
+                or (recording and tensor._requires_grad)
+            ):
+                return False
+        return True
+
     def packed_for(self, call: Any, geometry: dict[str, Any]) -> Ready:
         """The same with the weight packed for a call; packed anew where another algorithm runs."""
         algorithm = kernels.algorithms(
             "conv2d", call[0], self.plain.shape, **geometry, dtype=self.plain.dtype
         )[0]
-        ready = Ready(self.sources, self.settings, self.plain, self.bias)
+        ready = Ready(self.sources, self.settings, self.links, self.plain, self.bias)
         ready.call, ready.algorithm, ready.weight = call, algorithm, self.weight
         if ready.weight is None or algorithm != self.algorithm or self.call[2] != call[2]:
             ready.weight = kernels.pack_weight(self.plain, call[0], **geometry, algorithm=algorithm)
@@ -85,60 +119,82 @@ def convolve(conv: Any, norm: Any, x: Any, activation: Any, residual: Any) -> Te
     Returns None where a gradient is recorded, a module is in training, or the arguments are not
     such as the kernel takes: then the modules compute it, or raise the error.
     """
-    tensors = [conv.weight, conv.bias]
+    image = x.data if isinstance(x, Tensor) else x
+    added = residual.data if isinstance(residual, Tensor) else residual
+    given = [t for t in (x, residual) if isinstance(t, Tensor)]
+    if type(image) is not np.ndarray or records(*given):
+        return None
+    call = (image.shape, get_float32_precision(), _cpu.current_isa())
+    ready = conv.__dict__.get("_ready")
+    if ready is None or not ready.runs(conv, norm, image, call, is_grad_enabled()):
+        ready = _ready_for(conv, norm, image, call)
+    if ready is None:
+        return None
+    y = kernels.conv2d(
+        image,
+        ready.weight,
+        ready.bias,
+        stride=conv.stride,
+        padding=conv.padding,
+        dilation=conv.dilation,
+        groups=conv.groups,
+        activation=activation,
+        residual=added,
+    )
+    return Tensor._wrap(y)
+
+
+def _settings(conv: Any, norm: Any) -> tuple[Any, ...]:
+    """Everything but arrays that the result depends on."""
+    own = (conv.training, conv.padding_mode, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return own if norm is None else (*own, norm.training, norm.eps)
+
+
+def _ready_for(conv: Any, norm: Any, image: np.ndarray, call: Any) -> Ready | None:
+    """What is ready for a call, made where it isn't there; None where that can't be."""
+    names = [(conv._parameters, "weight"), (conv._parameters, "bias")]
     if norm is not None:
-        tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        names += [(norm._parameters, "weight"), (norm._parameters, "bias")]
+        names += [(norm._buffers, "running_mean"), (norm._buffers, "running_var")]
         if norm.training or norm.running_mean is None or 4 not in norm.ranks:
             return None
-    image, added = (t.data if isinstance(t, Tensor) else t for t in (x, residual))
-    given = [t for t in (x, residual) if isinstance(t, Tensor)]
+    tensors = [own.get(name) for own, name in names]
     sources: Arrays = tuple(array_of(t) for t in tensors)
     if (
         conv.training
         or conv.padding_mode != "zeros"
-        or records(*tensors, *given)
-        or type(image) is not np.ndarray
+        or sources[0] is None
+        or records(*tensors)
         or image.ndim != 4
         or image.shape[1] != conv.in_channels
         or any(array is not None and array.dtype != image.dtype for array in sources)
         or (norm is not None and norm.num_features != conv.out_channels)
     ):
         return None
+    links = tuple((*where, t, array_of(t)) for where, t in zip(names, tensors, strict=True))
+    settings = _settings(conv, norm)
     geometry = dict(
         stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=conv.groups
     )
-    settings = (*geometry.values(), None if norm is None else norm.eps)
-    call = (image.shape, get_float32_precision(), _cpu.current_isa())
-    ready = conv.__dict__.get("_ready")
-    if ready is None or ready.call != call or not ready.holds(sources, settings):
-        ready = _make(conv, sources, settings, call, geometry)
-        if ready is None:
-            return None
-    y = kernels.conv2d(
-        image, ready.weight, ready.bias, **geometry, activation=activation, residual=added
-    )
-    return Tensor._wrap(y)
-
-
-def _make(
-    conv: Any, sources: Arrays, settings: Any, call: Any, geometry: dict[str, Any]
-) -> Ready | None:
-    """What is ready for a call, also the next ones; None where it can't be had."""
     with _lock:
         ready = conv.__dict__.get("_ready")
+        thaw_before = last_thaw()
         if ready is None or not ready.holds(sources, settings):
             for array in ready.sources if ready is not None else ():
                 if not any(array is source for source in sources):
                     thaw(array)
             if not all(array is None or freeze(array) for array in sources):
                 release(conv)
+                for array in sources:
+                    thaw(array)
                 return None
-            ready = Ready(sources, settings, *_folded(*sources, eps=settings[-1]))
-        if ready.call != call:
-            try:
-                ready = ready.packed_for(call, geometry)
-            except ValueError:  # the plain call says what is wrong
-                return None
+            eps = None if norm is None else norm.eps
+            ready = Ready(sources, settings, links, *_folded(*sources, eps=eps))
+        try:
+            ready = ready.packed_for(call, geometry)
+        except ValueError:  # the plain call says what is wrong
+            return None
+        ready.links, ready.norm, ready.thaw = links, norm, thaw_before
         conv.__dict__["_ready"] = ready
         return ready
 
