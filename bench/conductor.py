@@ -77,6 +77,7 @@ class Worker:
             pass_fds=[theirs.fileno()],
             env=env,
             cwd=ROOT,
+            start_new_session=True,  # Ctrl-C is for the conductor
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

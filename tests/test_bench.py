@@ -401,6 +401,12 @@ def test_tables_of_layers(peers: Any) -> None:
     assert "1.00" in peers.layers.slow_rows(found, 1.5)
 
 
+def test_figures_get_shorter_where_time_is_short(peers: Any) -> None:
+    assert peers.layers.affordable(0.1, 600, 10) == 0.1
+    assert peers.layers.affordable(0.1, 10, 10) == pytest.approx(0.05)
+    assert peers.layers.affordable(0.1, -1, 10) == 0.004
+
+
 def test_tables_of_networks(peers: Any) -> None:
     step = peers.train.Network("lenet", 64, True)
     run = peers.train.Network("vgg16", 1, False)
