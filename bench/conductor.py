@@ -45,7 +45,7 @@ PEERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "PyTorch": ("pytorch", "torch", {}),
     "PyTorch, malloc raised": ("pytorch", "torch", RAISED),
     "onnxruntime": ("onnx_runtime", "onnxruntime", {}),
-    "OpenVINO": ("open_vino", "openvino", {"OPENVINO_TELEMETRY_DISABLED": "1"}),
+    "OpenVINO": ("open_vino", "openvino", {}),
     "ncnn": ("tencent_ncnn", "ncnn", {}),
     "XNNPACK": ("xnnpack", "ai_edge_litert", {}),
 }
@@ -77,6 +77,7 @@ class Worker:
             pass_fds=[theirs.fileno()],
             env=env,
             cwd=ROOT,
+            start_new_session=True,  # Ctrl-C is for the conductor
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", default="forward,input,weight", help="default: %(default)s")
     parser.add_argument("--batch", type=int, metavar="N",
                         help="1: at batch 1 only; others: in training, this one")  # fmt: skip
+    parser.add_argument("--minutes", type=float, metavar="M",
+                        help="shorten --seconds as needed to end in about so many")  # fmt: skip
     parser.add_argument("--no-cold", action="store_true", help="warm caches only")
     parser.add_argument("--below", type=float, metavar="RATIO",
                         help="print only rows below it, last of all")  # fmt: skip
@@ -54,21 +57,24 @@ def _run(arguments: argparse.Namespace) -> int:
 
     began = time.monotonic()
     workers = conductor.start(conductor.installed(arguments.peer), arguments.threads, arguments.isa)
+    versions = [worker.version() for worker in workers.values()]
     burst, peak = bench.Burst(), conductor.measured_peak(arguments.threads)
     work = list(_work(arguments))
     found: list[Measured] = []
     try:
-        for group, problem, direction, kinds in tqdm(work, desc="layers", disable=None):
-            found += measure_layer(
-                workers, group, problem, direction, kinds, arguments.seconds, burst
-            )
-        peak = max(peak, conductor.measured_peak(arguments.threads))
-        caption = conductor.caption(
-            arguments, peak, [w.version() for w in workers.values()], "layers"
-        )
-    finally:
-        for worker in workers.values():
-            worker.close()
+        for i, (group, problem, direction, kinds) in enumerate(tqdm(work, desc="layers")):
+            seconds = arguments.seconds
+            if arguments.minutes:
+                left = began + 60 * arguments.minutes - time.monotonic()
+                seconds = affordable(seconds, left, sum(len(w[3]) for w in work[i:]))
+            found += measure_layer(workers, group, problem, direction, kinds, seconds, burst)
+    except KeyboardInterrupt:
+        print("interrupted: the tables have what was measured", file=sys.stderr)
+        arguments.write = False
+    for worker in workers.values():
+        worker.close()
+    peak = max(peak, conductor.measured_peak(arguments.threads))
+    caption = conductor.caption(arguments, peak, versions, "layers")
     summary = f"{caption}\n\n{summarise(found, peak)}"
     rows = (
         f"# Convolutions, layer by layer\n\n{caption}\n\n{EXPLANATION}\n\n{all_rows(found, peak)}"
@@ -83,6 +89,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.write:
         document.write("layers", summary, rows)
     return 0
+
+
+def affordable(seconds: float, left: float, measurements: int) -> float:
+    """What a figure may take if so much time is left for so many measurements.
+
+    Half of the time goes into building models, errors and first calls; a measurement has some ten
+    figures.
+    """
+    return min(seconds, max(0.004, left / measurements / 20))
 
 
 def _work(arguments: argparse.Namespace) -> Iterable[tuple[str, Convolution, str, list[str]]]:

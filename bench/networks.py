@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +36,45 @@ def data(name: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def save_state(name: str, folder: str) -> None:
-    """Initial weights for all peers, by pyconv; statistics of batch norms as after some training,
-    so that folding them is not trivial."""
-    import pyconv
-
-    pyconv.manual_seed(0)
+    """Initial weights for all peers, by He et al.; statistics of batch norms as after some
+    training, so that folding them is not trivial."""
     rng = np.random.default_rng(0)
     state = {}
     for key, value in build(name).state_dict().items():
-        value = np.array(value)
+        shape = np.shape(value)
         if key.endswith("running_mean"):
-            value = rng.normal(0, 0.1, value.shape).astype(np.float32)
+            value = rng.normal(0, 0.1, shape).astype(np.float32)
         elif key.endswith("running_var"):
-            value = rng.uniform(0.7, 1.3, value.shape).astype(np.float32)
+            value = rng.uniform(0.7, 1.3, shape).astype(np.float32)
+        elif len(shape) > 1:
+            scale = np.float32(np.sqrt(2 / np.prod(shape[1:])))
+            value = rng.standard_normal(shape, np.float32) * scale
+        elif len(shape) == 1:
+            value = np.full(shape, key.endswith("weight"), np.float32)
         state[key] = value
     np.savez(Path(folder) / f"{name}.npz", **state)
 
 
+@contextlib.contextmanager
+def _empty_weights() -> Iterator[None]:
+    """Weights are drawn for nothing where a state is loaded."""
+    from pyconv.nn import init
+
+    fill = init._fill
+    init._fill = lambda function, tensor, values: tensor
+    try:
+        yield
+    finally:
+        init._fill = fill
+
+
 def build(name: str) -> Any:
-    """The model in pyconv."""
+    """The model in pyconv, its weights unset."""
+    with _empty_weights():
+        return _build(name)
+
+
+def _build(name: str) -> Any:
     from pyconv import models, nn
 
     _, _, classes = SHAPES[name]

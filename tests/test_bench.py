@@ -16,6 +16,7 @@ import pyconv
 from pyconv import bench, models, nn, reference
 from pyconv.bench import results, timing
 from pyconv.cli import main
+from pyconv.nn import init
 
 QUICK = ["--seconds", "0.001", "--threads", "1"]
 SMALL = "n2 c4 k6 h7 w5 r3 p1"
@@ -188,12 +189,13 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "vgg16"])
-def test_a_suite_is_its_model(name: str) -> None:
-    # VGG's dense layers don't matter here, and would take half a gigabyte.
-    model = models.build(name) if name != "vgg16" else models.vgg16(num_classes=1).features
+def test_a_suite_is_its_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "_fill", lambda function, tensor, values: tensor)
+    model = models.build(name)
     problems = bench.suite(name)
     assert len(set(problems)) == len(problems)
-    assert set(problems) == layers_of(model, 224)
+    # VGG's dense layers don't matter here, and would take a while.
+    assert set(problems) == layers_of(model.features if name == "vgg16" else model, 224)
 
 
 def test_small_nets_are_in_their_suites() -> None:
@@ -397,6 +399,12 @@ def test_tables_of_layers(peers: Any) -> None:
     assert "| `conv 4x4x4 4x1x1` | 1x1 |  | 4000000 | 2000000 | 4000000 | 10000000 |" in rows
     assert "2.83" not in peers.layers.slow_rows(found, 1.5)
     assert "1.00" in peers.layers.slow_rows(found, 1.5)
+
+
+def test_figures_get_shorter_where_time_is_short(peers: Any) -> None:
+    assert peers.layers.affordable(0.1, 600, 10) == 0.1
+    assert peers.layers.affordable(0.1, 10, 10) == pytest.approx(0.05)
+    assert peers.layers.affordable(0.1, -1, 10) == 0.004
 
 
 def test_tables_of_networks(peers: Any) -> None:
