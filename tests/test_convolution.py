@@ -120,6 +120,7 @@ LARGE = [  # cut into many tasks in every direction
     Problem((1, 264, 7, 7), (520, 264, 3, 3), 1, 1),  # a large weight, few rows
     Problem((1, 512, 9, 9), (300, 512, 1, 1), 2),
     Problem((1, 1024, 5, 6), (70, 1024, 1, 1)),  # rows that share the sets of L1
+    Problem((1, 1030, 17, 16), (130, 1030, 1, 1)),  # the same, in the weight gradient
     Problem((1, 2048, 3, 4), (64, 1024, 3, 3), 1, 1, 1, 2),
     Problem((2, 24, 20, 21), (72, 24, 3, 3), 1, 1),
     Problem((2, 32, 24, 24), (32, 1, 3, 3), 1, 1, 1, 32),
