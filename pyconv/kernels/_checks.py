@@ -42,7 +42,7 @@ def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...
                 f"{function}: {argument} is a CuPy array, but this build has no CUDA backend"
             )
         raise TypeError(f"{function}: {argument} must be a NumPy array, got {kind(x)}")
-    if x.dtype not in _FLOATS:
+    if x.dtype is not _FLOATS[0] and x.dtype not in _FLOATS:
         hint = ""
         if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
             hint = "; convert it with .astype(numpy.float32): 16-bit types run on CUDA only"
@@ -72,7 +72,7 @@ def same_dtype(function: str, **arrays: np.ndarray | None) -> None:
             continue
         if first is None:
             first_name, first = name, x
-        elif x.dtype != first.dtype:
+        elif x.dtype is not first.dtype and x.dtype != first.dtype:
             raise TypeError(
                 f"{function}: {name} must have the dtype of {first_name}, {first.dtype}, "
                 f"got {x.dtype}"
@@ -108,6 +108,8 @@ def number(
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> float:
+    if type(value) is float and minimum is None and maximum is None:
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
@@ -127,7 +129,9 @@ def number(
 
 
 def boolean(function: str, argument: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
+    if value is True or value is False:
+        return value
+    if not isinstance(value, np.bool_):
         raise TypeError(f"{function}: {argument} must be a bool, got {kind(value)}")
     return bool(value)
 
@@ -231,14 +235,20 @@ def out_array(
         return
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{function}: out must be a NumPy array, got {kind(out)}")
-    if out.dtype != dtype:
+    if out.dtype is not dtype and out.dtype != dtype:
         raise TypeError(f"{function}: out must be {dtype}, got {out.dtype}")
     if out.shape != tuple(shape):
         raise ValueError(f"{function}: out must have shape {tuple(shape)}, got {out.shape}")
-    if not out.flags.writeable:
+    flags = out.flags
+    if not flags.writeable:
         raise ValueError(f"{function}: out must be writable, got a read-only array")
-    if any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)):
+    if 0 in out.strides and any(
+        s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)
+    ):
         raise ValueError(f"{function}: out must not be a broadcast array, its elements overlap")
+    owns = flags.owndata
     for x in inputs:
-        if x is not None and np.may_share_memory(out, x) and np.shares_memory(out, x):
+        if x is None or (owns and x is not out and x.flags.owndata):
+            continue  # two arrays that own their memory are apart
+        if np.may_share_memory(out, x) and np.shares_memory(out, x):
             raise ValueError(f"{function}: out must not overlap an input")
