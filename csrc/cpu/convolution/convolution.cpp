@@ -244,6 +244,10 @@ template <class T>
 void convolution_backward_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                                  const T* dy, const T* x, T* dw) {
     algorithm = that_runs<T>(isa, algorithm, p);
+    // A group that fills a vector by itself is a matrix product without waste.
+    if (algorithm == Algorithm::grouped && p.group_out() >= grouped_kernels<T>(isa).lanes) {
+        algorithm = Algorithm::direct;
+    }
     if (algorithm == Algorithm::grouped) {
         grouped_backward_weight(grouped_kernels<T>(isa), p, dy, x, dw);
     } else if (algorithm == Algorithm::depthwise) {
