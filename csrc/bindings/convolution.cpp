@@ -80,7 +80,7 @@ Epilogue<T> make_epilogue(py::handle bias, py::handle residual, int activation, 
 }
 
 Terms terms_of(bool float64, bool packed = false) {
-    return {strict_float32() && !float64, float64, packed};
+    return {current_isa(), strict_float32() && !float64, float64, packed};
 }
 
 py::object conv2d(py::handle x, py::handle weight, py::handle packed, py::handle bias,

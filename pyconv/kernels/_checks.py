@@ -73,7 +73,7 @@ def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...
                 f"{function}: {argument} is a CuPy array, but this build has no CUDA backend"
             )
         raise TypeError(f"{function}: {argument} must be a NumPy array, got {kind(x)}")
-    if x.dtype not in _FLOATS:
+    if x.dtype is not _FLOATS[0] and x.dtype not in _FLOATS:
         hint = ""
         if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
             hint = "; convert it with .astype(numpy.float32): 16-bit types run on CUDA only"
@@ -159,7 +159,9 @@ def number(
 
 
 def boolean(function: str, argument: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
+    if value is True or value is False:
+        return value
+    if not isinstance(value, np.bool_):
         raise TypeError(f"{function}: {argument} must be a bool, got {kind(value)}")
     return bool(value)
 
@@ -263,14 +265,20 @@ def out_array(
         return
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{function}: out must be a NumPy array, got {kind(out)}")
-    if out.dtype != dtype:
+    if out.dtype is not dtype and out.dtype != dtype:
         raise TypeError(f"{function}: out must be {dtype}, got {out.dtype}")
     if out.shape != tuple(shape):
         raise ValueError(f"{function}: out must have shape {tuple(shape)}, got {out.shape}")
-    if not out.flags.writeable:
+    flags = out.flags
+    if not flags.writeable:
         raise ValueError(f"{function}: out must be writable, got a read-only array")
-    if any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)):
+    if 0 in out.strides and any(
+        s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)
+    ):
         raise ValueError(f"{function}: out must not be a broadcast array, its elements overlap")
+    owns = flags.owndata
     for x in inputs:
-        if x is not None and np.may_share_memory(out, x) and np.shares_memory(out, x):
+        if x is None or (owns and x is not out and x.flags.owndata):
+            continue  # two arrays that own their memory are apart
+        if np.may_share_memory(out, x) and np.shares_memory(out, x):
             raise ValueError(f"{function}: out must not overlap an input")

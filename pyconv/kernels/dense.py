@@ -88,7 +88,8 @@ def gemm(
     elif beta != 0:
         raise ValueError(f"gemm: c must be given where beta is not 0, got beta={beta}")
     _check_bias("gemm", bias, n)
-    check.same_dtype("gemm", a=a, b=b, c=c, bias=bias)
+    if a.dtype is not b.dtype or c is not None or bias is not None:
+        check.same_dtype("gemm", a=a, b=b, c=c, bias=bias)
     code, slope = check.activation("gemm", activation)
     check.out_array("gemm", out, (m, n), a.dtype, a, b, c, bias)
     return _cpu.gemm(a, b, transpose_a, transpose_b, alpha, beta, c, bias, code, slope, out)
@@ -143,7 +144,8 @@ def linear(
             f"got shape {weight.shape}"
         )
     _check_bias("linear", bias, weight.shape[0])
-    check.same_dtype("linear", x=x, weight=weight, bias=bias)
+    if x.dtype is not weight.dtype or bias is not None:
+        check.same_dtype("linear", x=x, weight=weight, bias=bias)
     code, slope = check.activation("linear", activation)
     check.out_array("linear", out, (x.shape[0], weight.shape[0]), x.dtype, x, weight, bias)
     return _cpu.linear(x, weight, bias, code, slope, out)

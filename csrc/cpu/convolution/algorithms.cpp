@@ -10,8 +10,9 @@ namespace pyconv {
 
 namespace {
 
-// With more channels a tap is a long enough sum by itself.
+// With more channels a tap is a long enough sum by itself; and patches are added too often.
 constexpr std::int64_t kFewChannels = 12;
+constexpr std::int64_t kFewPatches = 8;
 // The copy of the image has a plane for each.
 constexpr std::int64_t kFewOutputsInputs = 4;
 
@@ -28,9 +29,9 @@ std::string depthwise_refuses(Direction, const ConvolutionProblem& p, const Term
 
 std::string few_channels_refuses(Direction direction, const ConvolutionProblem& p, const Terms&) {
     if (p.groups != 1) return "groups is " + std::to_string(p.groups) + ", not 1";
-    if (p.in_channels > kFewChannels) {
-        return std::to_string(p.in_channels) + " input channels, more than " +
-               std::to_string(kFewChannels);
+    const std::int64_t most = direction == Direction::backward_input ? kFewPatches : kFewChannels;
+    if (p.in_channels > most) {
+        return std::to_string(p.in_channels) + " input channels, more than " + std::to_string(most);
     }
     if (p.in_channels == 0) return "no input channels";
     if (p.dilation_width != 1) {
@@ -92,7 +93,9 @@ struct Candidate {
 constexpr Candidate kCandidates[] = {
     {Algorithm::depthwise, "depthwise", depthwise_refuses, nullptr},
     {Algorithm::grouped, "grouped",
-     [](Direction, const ConvolutionProblem& p, const Terms&) { return grouped_refuses(p); },
+     [](Direction, const ConvolutionProblem& p, const Terms& terms) {
+         return grouped_refuses(p, terms.isa, terms.float64);
+     },
      nullptr},
     {Algorithm::few_outputs, "few_outputs", few_outputs_refuses, nullptr},
     {Algorithm::few_channels, "few_channels", few_channels_refuses, nullptr},

@@ -36,14 +36,6 @@ void finish_image(const DenseKernels<T>& kernels, T* y, std::int64_t pixels, std
                  });
 }
 
-// Where no vector holds a group, "grouped" is "direct".
-template <class T>
-Algorithm that_runs(Isa isa, Algorithm algorithm, const ConvolutionProblem& p) {
-    const bool fits = algorithm != Algorithm::grouped ||
-                      holds_groups(grouped_kernels<T>(isa), p.group_in(), p.group_out());
-    return fits ? algorithm : Algorithm::direct;
-}
-
 // Groups of few channels where their kernels are given.
 template <class T>
 void run(const DenseKernels<T>& kernels, const GroupedKernels<T>* grouped,
@@ -157,7 +149,6 @@ int variant_of(Algorithm algorithm, const ConvolutionProblem& p) {
 
 template <class T>
 std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionProblem& p) {
-    algorithm = that_runs<T>(isa, algorithm, p);
     const int variant = variant_of(algorithm, p);
     if (variant >= 0) {
         return winograd_weight_size(dense_kernels<T>(isa), variant, p.in_channels, p.out_channels);
@@ -177,7 +168,6 @@ std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionP
 template <class T>
 void pack_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                  const WeightView<T>& weight, T* packed) {
-    algorithm = that_runs<T>(isa, algorithm, p);
     if (algorithm == Algorithm::grouped) {
         pack_grouped(grouped_kernels<T>(isa), forward_matrices(weight, p), p.groups, p.taps(),
                      p.group_in(), p.group_out(), packed);
@@ -206,7 +196,6 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
         run_winograd(dense_kernels<T>(isa), winograd_kernels<T>(isa), q);
         return;
     }
-    algorithm = that_runs<T>(isa, algorithm, p);
     Scratch scratch;
     const bool by_panel =
         algorithm == Algorithm::direct &&
@@ -246,7 +235,6 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
                                 const T* dy, const WeightView<T>& weight, T* dx,
                                 const Epilogue<T>& epilogue) {
     if (p.batch == 0 || p.in_channels == 0) return;
-    algorithm = that_runs<T>(isa, algorithm, p);
     const DenseKernels<T>& kernels = dense_kernels<T>(isa);
     Scratch scratch;
     if (const int variant = variant_of(algorithm, p); variant >= 0) {
@@ -283,7 +271,10 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
 template <class T>
 void convolution_backward_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                                  const T* dy, const T* x, T* dw) {
-    algorithm = that_runs<T>(isa, algorithm, p);
+    // A group that fills a vector by itself is a matrix product without waste.
+    if (algorithm == Algorithm::grouped && p.group_out() >= grouped_kernels<T>(isa).lanes) {
+        algorithm = Algorithm::direct;
+    }
     if (algorithm == Algorithm::grouped) {
         grouped_backward_weight(grouped_kernels<T>(isa), p, dy, x, dw);
     } else if (algorithm == Algorithm::depthwise) {

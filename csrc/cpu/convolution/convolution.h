@@ -26,6 +26,7 @@ const char* algorithm_name(Algorithm algorithm);
 
 // What a choice goes by, besides the problem.
 struct Terms {
+    Isa isa = Isa::generic;
     bool strict = false;   // only sums as the definition has them
     bool float64 = false;  // who computes in it wants its accuracy: Winograd by name alone
     bool packed = false;   // the weight is packed beforehand

@@ -38,9 +38,11 @@ GroupLanes lanes_of(std::int64_t vector_lanes, const GroupShape& s) {
     for (std::int64_t group = 0; group < g.groups; ++group) {
         for (std::int64_t u = 0; u < s.lanes; ++u) {
             const std::int64_t lane = group * s.lanes + u;
-            const std::int64_t before = u % s.side == 0 ? lane + s.side - 1 : lane - 1;
             g.expand[lane] = static_cast<std::int32_t>(group * s.in + s.input(u));
-            g.turn[lane] = static_cast<std::int32_t>(before);
+            for (std::int64_t i = 0; i < 3; ++i) {
+                const std::int64_t r = (u + 4 * s.side - (std::int64_t{1} << i)) % s.side;
+                g.turn[i][lane] = static_cast<std::int32_t>(lane - u % s.side + r);
+            }
             for (std::int64_t d = 0; d < s.side; ++d) {
                 g.spread[d][lane] = static_cast<std::int32_t>(group * s.out + s.output(u, d));
             }
@@ -53,6 +55,21 @@ GroupLanes lanes_of(std::int64_t vector_lanes, const GroupShape& s) {
 std::int64_t vectors_of(std::int64_t groups, const GroupLanes& g) {
     return (groups + g.groups - 1) / g.groups;
 }
+
+// Where a vector's weights lie, from those of its first group on: by rotation and lane.
+struct Places {
+    std::int64_t of[kMaxGroupSide][kMaxGroupLanes] = {};
+
+    Places(const GroupShape& s, const GroupLanes& g, std::int64_t group, std::int64_t in,
+           std::int64_t out) {
+        for (std::int64_t d = 0; d < s.side; ++d) {
+            for (std::int64_t lane = 0; lane < g.groups * s.lanes; ++lane) {
+                const std::int64_t u = lane % s.lanes;
+                of[d][lane] = lane / s.lanes * group + s.input(u) * in + s.output(u, d) * out;
+            }
+        }
+    }
+};
 
 // Neighbouring output positions for which the same taps lie inside the input.
 struct Run {
@@ -77,12 +94,16 @@ std::vector<Run> runs_of(std::int64_t size, std::int64_t outputs, std::int64_t b
     return runs;
 }
 
-// Output rows of the gradient whose x and dy stay in L2 while the vectors pass.
-constexpr std::int64_t kGradientBytes = 256 << 10;
+// The gradient: output rows whose x and dy stay in L2 while the vectors pass, columns whose lines
+// of one vector stay in L1 for the next kernel row, and rows of a range of its own at least.
+constexpr std::int64_t kGradientBytes = 384 << 10;
+constexpr std::int64_t kGradientColumns = 18;
+constexpr std::int64_t kGradientRows = 8;
 
 }  // namespace
 
-std::string grouped_refuses(const ConvolutionProblem& p) {
+std::string grouped_refuses(const ConvolutionProblem& p, Isa isa, bool float64) {
+    if (float64) return "float64";
     if (p.groups == 1) return "groups is 1";
     if (p.in_channels == 0 || p.out_channels == 0) return "no channels";
     const std::int64_t side = std::gcd(p.group_in(), p.group_out());
@@ -91,13 +112,11 @@ std::string grouped_refuses(const ConvolutionProblem& p) {
         std::to_string(p.group_in()) + " to " + std::to_string(p.group_out()) + " channels a group";
     if (lanes > kMaxGroupLanes || side > kMaxGroupSide) return sizes + " fill no vector together";
     if (side == 5 || side == 7) return sizes + ": there is no kernel for squares of this side";
+    const GroupedKernels<float>& kernels = grouped_kernels<float>(isa);
+    if (lanes > kernels.lanes || kernels.max_pixels[side] == 0) {
+        return sizes + " fill no vector of this instruction set";
+    }
     return "";
-}
-
-template <class T>
-bool holds_groups(const GroupedKernels<T>& kernels, std::int64_t group_in, std::int64_t group_out) {
-    const GroupShape s(group_in, group_out);
-    return s.lanes <= kernels.lanes && s.side <= kMaxGroupSide && kernels.max_pixels[s.side] > 0;
 }
 
 template <class T>
@@ -113,21 +132,18 @@ void pack_grouped(const GroupedKernels<T>& kernels, const TapMatrices<T>& weight
                   T* packed) {
     const GroupShape s(depth, columns);
     const GroupLanes g = lanes_of(kernels.lanes, s);
+    const Places places(s, g, weight.group, weight.depth, weight.column);
     T* to = packed;
     for (std::int64_t v = 0; v < vectors_of(groups, g); ++v) {
         const std::int64_t first = v * g.groups;
-        const std::int64_t count = std::min<std::int64_t>(g.groups, groups - first);
+        const std::int64_t used = std::min<std::int64_t>(g.groups, groups - first) * s.lanes;
         for (std::int64_t tap = 0; tap < taps; ++tap) {
             const T* const from = weight.tap(first, tap);
             for (std::int64_t d = 0; d < s.side; ++d, to += kernels.lanes) {
-                T* lane = to;
-                for (std::int64_t group = 0; group < count; ++group) {
-                    for (std::int64_t u = 0; u < s.lanes; ++u) {
-                        *lane++ = from[group * weight.group + s.input(u) * weight.depth +
-                                       s.output(u, d) * weight.column];
-                    }
+                for (std::int64_t lane = 0; lane < used; ++lane) {
+                    to[lane] = from[places.of[d][lane]];
                 }
-                std::fill(lane, to + kernels.lanes, T(0));
+                std::fill(to + used, to + kernels.lanes, T(0));
             }
         }
     }
@@ -214,8 +230,15 @@ void grouped_backward_weight(const GroupedKernels<T>& kernels, const Convolution
     const std::int64_t size = vectors * p.taps() * tap_size;
     const std::vector<Run> row_runs = runs_of(p.in_height, p.out_height, p.pad_top, p.kernel_height,
                                               p.stride_height, p.dilation_height);
-    const std::vector<Run> column_runs = runs_of(p.in_width, p.out_width, p.pad_left,
-                                                 p.kernel_width, p.stride_width, p.dilation_width);
+    std::vector<Run> column_runs;
+    for (const Run& run : runs_of(p.in_width, p.out_width, p.pad_left, p.kernel_width,
+                                  p.stride_width, p.dilation_width)) {
+        const EvenCut cut(run.end - run.begin, kGradientColumns);
+        for (std::int64_t i = 0; i < cut.count(); ++i) {
+            const std::int64_t begin = run.begin + cut.begin(i);
+            column_runs.push_back({begin, begin + cut.size(i), run.taps});
+        }
+    }
     const std::int64_t in_row = p.in_width * p.in_channels;
     const std::int64_t dy_row = p.out_width * p.out_channels;
     constexpr std::int64_t item = sizeof(T);
@@ -225,7 +248,7 @@ void grouped_backward_weight(const GroupedKernels<T>& kernels, const Convolution
     const std::int64_t affordable =
         std::clamp<std::int64_t>(tuning::gradient_partial_bytes / (size * item), 1, tuning::tasks);
     const std::int64_t rows = p.batch * p.out_height;
-    const EvenCut ranges(rows, std::max<std::int64_t>(4, (rows + affordable - 1) / affordable));
+    const EvenCut ranges(rows, std::max(kGradientRows, (rows + affordable - 1) / affordable));
     Scratch scratch;
     T* const partial = scratch.take<T>(std::max<std::int64_t>(1, ranges.count()) * size);
     std::fill(partial, partial + std::max<std::int64_t>(1, ranges.count()) * size, T(0));
@@ -306,15 +329,16 @@ void grouped_backward_weight(const GroupedKernels<T>& kernels, const Convolution
         const T* const from = partial + range * size;
         for (std::int64_t i = 0; i < size; ++i) partial[i] += from[i];
     }
-    for (std::int64_t group = 0; group < p.groups; ++group) {
-        const T* const vector =
-            partial + group / lanes.groups * p.taps() * tap_size + group % lanes.groups * s.lanes;
+    const Places places(s, lanes, s.out, p.out_channels, 1);
+    const T* from = partial;
+    for (std::int64_t v = 0; v < vectors; ++v) {
+        const std::int64_t first = v * lanes.groups;
+        const std::int64_t used = std::min<std::int64_t>(lanes.groups, p.groups - first) * s.lanes;
         for (std::int64_t tap = 0; tap < p.taps(); ++tap) {
-            for (std::int64_t d = 0; d < s.side; ++d) {
-                const T* const sums = vector + tap * tap_size + d * kernels.lanes;
-                for (std::int64_t u = 0; u < s.lanes; ++u) {
-                    dw[(tap * s.in + s.input(u)) * p.out_channels + group * s.out +
-                       s.output(u, d)] = sums[u];
+            T* const to = dw + tap * s.in * p.out_channels + first * s.out;
+            for (std::int64_t d = 0; d < s.side; ++d, from += kernels.lanes) {
+                for (std::int64_t lane = 0; lane < used; ++lane) {
+                    to[places.of[d][lane]] = from[lane];
                 }
             }
         }
@@ -322,7 +346,6 @@ void grouped_backward_weight(const GroupedKernels<T>& kernels, const Convolution
 }
 
 #define PYCONV_INSTANTIATE(T)                                                                     \
-    template bool holds_groups<T>(const GroupedKernels<T>&, std::int64_t, std::int64_t);          \
     template std::int64_t grouped_weight_size<T>(const GroupedKernels<T>&, std::int64_t,          \
                                                  std::int64_t, std::int64_t, std::int64_t);       \
     template void pack_grouped<T>(const GroupedKernels<T>&, const TapMatrices<T>&, std::int64_t,  \

@@ -10,10 +10,7 @@
 namespace pyconv {
 
 // Why a convolution is none of these; empty where it is.
-std::string grouped_refuses(const ConvolutionProblem& problem);
-// Whether the vectors of this instruction set and type hold a group. (Of doubles none do.)
-template <class T>
-bool holds_groups(const GroupedKernels<T>& kernels, std::int64_t group_in, std::int64_t group_out);
+std::string grouped_refuses(const ConvolutionProblem& problem, Isa isa, bool float64);
 
 // The weight as [vector][tap][rotation][lane].
 template <class T>

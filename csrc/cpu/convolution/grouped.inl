@@ -69,34 +69,52 @@ PYCONV_INLINE void grouped_vector(const GroupedTile<T>& p, std::int64_t vector,
     const std::int64_t out_left = p.out_channels - first_out;
     const int out_lanes = out_left < g.out ? static_cast<int>(out_left) : g.out;
     const V bias = e.bias ? load(e.bias + first_out, out_lanes) : V::zero();
-    const Lanes turn = Lanes::load(g.turn);
+#pragma GCC unroll 3
+    for (int i = 0; 1 << i < kSide; ++i) {
+        const Lanes turn = Lanes::load(g.turn[i]);
 #pragma GCC unroll 12
-    for (int q = 0; q < kPixels; ++q) {
-        V s = sum[q][kSide - 1];
-#pragma GCC unroll 8
-        for (int d = kSide - 2; d >= 0; --d) s = permute(s, turn) + sum[q][d];
-        if constexpr (!kWhole) {
-            const V lanes = s;
-            s = permute(lanes, Lanes::load(g.collect[0]));
-            for (int a = 1; a < g.squares_in; ++a) {
-                s = s + permute(lanes, Lanes::load(g.collect[a]));
+        for (int q = 0; q < kPixels; ++q) {
+#pragma GCC unroll 4
+            for (int d = 0; d + (1 << i) < kSide; d += 2 << i) {
+                sum[q][d] = sum[q][d] + permute(sum[q][d + (1 << i)], turn);
             }
         }
-        T* const out = p.out + q * p.out_pixel + first_out;
-        s = s + bias;
+    }
+    if constexpr (!kWhole) {
+#pragma GCC unroll 12
+        for (int q = 0; q < kPixels; ++q) {
+            const V lanes = sum[q][0];
+            sum[q][0] = permute(lanes, Lanes::load(g.collect[0]));
+            for (int a = 1; a < g.squares_in; ++a) {
+                sum[q][0] = sum[q][0] + permute(lanes, Lanes::load(g.collect[a]));
+            }
+        }
+    }
+    T* const out = p.out + first_out;
+    const bool relu = e.activation == Activation::relu;
+    if (e.residual_offset == 0 && (relu || e.activation == Activation::none)) {
+#pragma GCC unroll 12
+        for (int q = 0; q < kPixels; ++q) {
+            V s = sum[q][0] + bias;
+            if (relu) s = max(V::zero(), s);
+            if constexpr (kWhole) {
+                s.store(out + q * p.out_pixel);
+            } else {
+                store(s, out + q * p.out_pixel, out_lanes);
+            }
+        }
+        return;
+    }
+    alignas(64) T sums[kPixels][kLanes];
+#pragma GCC unroll 12
+    for (int q = 0; q < kPixels; ++q) (sum[q][0] + bias).store(sums[q]);
+    for (int q = 0; q < kPixels; ++q) {
+        T* const to = out + q * p.out_pixel;
+        V s = V::load(sums[q]);
         if (e.residual_offset != 0) {
-            s = fma(V::broadcast(e.residual_scale), load(out + e.residual_offset, out_lanes), s);
+            s = fma(V::broadcast(e.residual_scale), load(to + e.residual_offset, out_lanes), s);
         }
-        if (e.activation == Activation::relu) {
-            s = max(V::zero(), s);
-        } else if (e.activation != Activation::none) {
-            s = activate(e.activation, s, e.slope);
-        }
-        if constexpr (kWhole) {
-            s.store(out);
-        } else {
-            store(s, out, out_lanes);
-        }
+        store(activate(e.activation, s, e.slope), to, out_lanes);
     }
 }
 
@@ -140,6 +158,9 @@ PYCONV_INLINE void grouped_gradient_rectangle(const GroupedGradient<T>& p) {
         for (std::int64_t x = 0; x < p.columns; ++x, dy += p.dy_pixel, at += p.in_pixel) {
             const V lanes = kWhole ? V::load(dy) : load(dy, p.out_lanes);
             const V d0 = permute(lanes, first);
+            // The next vector of channels, which comes next.
+            prefetch_l2(dy + kLanes);
+            prefetch_l2(in[kTaps - 1] + at + kLanes);
             const V d1 = kTurns > 1 ? permute(lanes, second) : d0;
 #pragma GCC unroll 9
             for (int t = 0; t < kTaps; ++t) {

@@ -28,7 +28,7 @@ struct GroupLanes {
     int in = 0, out = 0;                                        // their channels
     bool expands = false;                                       // b > 1
     std::int32_t expand[kMaxGroupLanes] = {};                   // input of a lane
-    std::int32_t turn[kMaxGroupLanes] = {};                     // the lane before a lane
+    std::int32_t turn[3][kMaxGroupLanes] = {};                  // the lane 1, 2, 4 before a lane
     std::int32_t collect[kMaxGroupLanes][kMaxGroupLanes] = {};  // by A: lane of an output
     std::int32_t spread[kMaxGroupSide][kMaxGroupLanes] = {};    // by rotation: output of a lane
 };

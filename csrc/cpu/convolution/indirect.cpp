@@ -164,16 +164,23 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& prob
     const auto taps = static_cast<std::int64_t>(p.taps.size());
     const std::int64_t per_group = panels.size(p.packed_taps * p.depth);
 
-    T* const zeros = scratch.take<T>(std::max<std::int64_t>(p.depth, 1));
-    std::fill(zeros, zeros + p.depth, T(0));
+    // Neighbouring groups of a block share its pointers, which move on by a group's channels; so do
+    // the zeros.
+    const std::int64_t per_team =
+        by_panel ? 1 : std::max<std::int64_t>(1, cells * shares.count() / (2 * tuning::tasks));
+    const EvenCut teams(p.groups, std::min(per_team, p.groups));
+    const std::int64_t zero_count = std::max<std::int64_t>(1, teams.size(0) * p.depth);
+    T* const zeros = scratch.take<T>(zero_count);
+    std::fill(zeros, zeros + zero_count, T(0));
     std::vector<Tap> own_taps = p.taps;  // as a panel holds them that was packed for this problem
     for (std::int64_t t = 0; t < taps; ++t) own_taps[t].weight = static_cast<std::int32_t>(t);
     const double work = 2.0 * static_cast<double>(rows * p.groups * p.columns) *
                         static_cast<double>(taps * p.depth) / tuning::flops_per_microsecond;
-    parallel_for(cells * shares.count(), work, [&](std::int64_t task) {
+    parallel_for(teams.count() * blocks.count() * shares.count(), work, [&](std::int64_t task) {
         const std::int64_t share = task % shares.count();
         const std::int64_t block = task / shares.count() % blocks.count();
-        const std::int64_t group = task / shares.count() / blocks.count();
+        const std::int64_t team = task / shares.count() / blocks.count();
+        const std::int64_t group = teams.begin(team);
         const std::int64_t count = blocks.size(block);
         const std::int64_t first = shares.begin(share);
         const std::int64_t end = first + shares.size(share);
@@ -189,8 +196,15 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& prob
         if (!by_panel) {
             rows_of_block.packed = p.packed + group * per_group;
             rows_of_block.packed_taps = p.packed_taps;
-            multiply_rows(kernels, rows_of_block, panels, first, end, e);
-            return;
+            for (std::int64_t next = 1;; ++next) {
+                multiply_rows(kernels, rows_of_block, panels, first, end, e);
+                if (next == teams.size(team)) return;
+                for (std::int64_t i = 0; i < taps * count; ++i) a[i] += p.depth;
+                for (std::int64_t i = 0; i < count; ++i) c[i] += p.columns;
+                rows_of_block.zeros += p.depth;
+                rows_of_block.packed += per_group;
+                if (e.bias) e.bias += p.columns;
+            }
         }
         T* const packed = local.take<T>(taps * p.depth * panels.width(end - 1));
         rows_of_block.taps = own_taps.data();

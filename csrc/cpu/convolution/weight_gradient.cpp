@@ -18,7 +18,7 @@ namespace {
 // The sum runs over blocks of pixels: whole output rows of one image, or several whole images. Of
 // each block the panels of dy and the strips of x (14 channels or fewer) are packed, so that the
 // tiles read both as they lie; a 1x1 convolution reads x, and where its panels are whole dy too, in
-// place.
+// place, unless the channels are very many.
 //
 // Where dw is small, ranges of blocks are summed on their own, each by one thread, and added in
 // their order; where it is large, the threads share the tiles of a block.
@@ -45,6 +45,10 @@ class WeightGradient {
                      p_.in_width == p_.out_width;
             dy_in_place_ = panels_.padded_columns() == p_.out_channels &&
                            p_.out_channels <= tuning::gradient_in_place;
+            x_in_place_ = p_.in_channels < tuning::gradient_packs_input || p_.out_channels < 128;
+            pitch_ = strips_.size(0);
+            flat_pixels_ = x_in_place_ ? tuning::gradient_pixels : tuning::gradient_pixels / 2;
+            strip_step_ = flat_pixels_ * pitch_ + 16;
             return;
         }
         width_ =
@@ -75,7 +79,7 @@ class WeightGradient {
         std::vector<Block> blocks;
         if (flat_) {
             if (!whole_) x_ = gather(scratch);
-            const EvenCut cut(p_.outputs(), tuning::gradient_pixels);
+            const EvenCut cut(p_.outputs(), flat_pixels_);
             for (std::int64_t i = 0; i < cut.count(); ++i) {
                 blocks.push_back({0, 1, 0, 1, cut.begin(i), cut.size(i)});
             }
@@ -127,6 +131,7 @@ class WeightGradient {
         Scratch scratch;
         Workspace w{};
         const std::int64_t pixels = flat_ ? blocks[0].pixels : images_ * rows_ * p_.out_width;
+        if (flat_ && !x_in_place_) w.x = scratch.take<T>(strips_.count() * strip_step_ + 16);
         if (!flat_) {
             w.x = scratch.take<T>((runs_ ? images_ * plane_ : strips_.count() * strip_step_) + 16);
             w.offsets = scratch.take<std::int32_t>(pixels);
@@ -199,9 +204,12 @@ class WeightGradient {
             (block.rows - 1) * p_.stride_height + (p_.kernel_height - 1) * p_.dilation_height + 1;
         const std::int64_t y0 = block.row * p_.stride_height - p_.pad_top;
         const std::int64_t image_size = p_.in_height * p_.in_width * p_.in_channels;
-        const std::int64_t input_tasks = flat_ ? 0 : block.images * in_rows;
+        constexpr std::int64_t kChunk = 32;  // pixels of 1x1 layers that one task copies
+        const std::int64_t input_tasks = !flat_        ? block.images * in_rows
+                                         : x_in_place_ ? 0
+                                                       : (block.pixels + kChunk - 1) / kChunk;
         const double work =
-            (static_cast<double>(input_tasks * row_pixels_) * pitch_ *
+            (static_cast<double>(input_tasks * (flat_ ? kChunk : row_pixels_)) * pitch_ *
                  (runs_ ? 1 : strips_.count()) +
              (dy_in_place_ ? 0.0 : static_cast<double>(block.pixels) * p_.group_out())) /
             2e3;
@@ -209,7 +217,10 @@ class WeightGradient {
         // One task copies a row of the input, for all strips, or a panel of dy.
         const std::int64_t panel_tasks = dy_in_place_ ? 0 : panels_.count();
         parallel_for(input_tasks + panel_tasks, work, [&](std::int64_t task) {
-            if (task < input_tasks) {
+            if (flat_ && task < input_tasks) {
+                pack_pixels(group, block, task * kChunk,
+                            std::min((task + 1) * kChunk, block.pixels), w.x);
+            } else if (task < input_tasks) {
                 const std::int64_t image = task / in_rows;
                 const std::int64_t row = task % in_rows;
                 const T* from = x_ + (block.image + image) * image_size;
@@ -227,6 +238,26 @@ class WeightGradient {
                      w.dy + panels_.offset(panel, block.pixels));
             }
         });
+    }
+
+    // Pixels of a 1x1 convolution, cut into strips.
+    void pack_pixels(std::int64_t group, const Block& block, std::int64_t begin, std::int64_t end,
+                     T* to) const {
+        const T* const image = x_ + block.pixel * p_.in_channels + group * p_.group_in();
+        for (std::int64_t strip = 0; strip < strips_.count(); ++strip) {
+            const std::int64_t channel = strips_.begin(strip);
+            const T* from = image + begin * p_.in_channels + channel;
+            T* pixel = to + strip * strip_step_ + begin * pitch_;
+            // 16 elements in one move, the surplus falling on the pixel that comes next.
+            const bool wide = pitch_ > 8 && channel + 16 <= p_.group_in();
+            for (std::int64_t i = begin; i < end; ++i, from += p_.in_channels, pixel += pitch_) {
+                if (wide && i + 1 < end) {
+                    std::memcpy(pixel, from, 16 * sizeof(T));
+                } else {
+                    for (std::int64_t j = 0; j < strips_.size(strip); ++j) pixel[j] = from[j];
+                }
+            }
+        }
     }
 
     // One row of one image: channels cut into strips, columns in their places, padding zero.
@@ -288,7 +319,10 @@ class WeightGradient {
             for (std::int64_t strip = shares.begin(share);
                  strip < shares.begin(share) + shares.size(share); ++strip) {
                 const std::int64_t channel = strips_.begin(strip);
-                if (flat_) {
+                if (flat_ && !x_in_place_) {
+                    tile.a = w.x + strip * strip_step_;
+                    tile.a_step = pitch_;
+                } else if (flat_) {
                     tile.a = x_ + block.pixel * p_.in_channels + group * p_.group_in() + channel;
                     tile.a_step = p_.in_channels;
                 } else {
@@ -309,8 +343,9 @@ class WeightGradient {
     T* dw_;
     bool runs_;
     bool flat_;
-    bool whole_ = false;  // a 1x1 convolution that sees every pixel once
-    bool dy_in_place_ = false;
+    bool whole_ = false;                             // a 1x1 convolution that sees every pixel once
+    bool dy_in_place_ = false, x_in_place_ = false;  // of 1x1 layers
+    std::int64_t flat_pixels_ = 0;
     Panels<T> panels_;
     std::int64_t tap_rows_;  // taps, or rows of the kernel
     EvenCut strips_;         // of the channels, or of a run

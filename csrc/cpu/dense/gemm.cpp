@@ -32,31 +32,34 @@ Epilogue<T> block_epilogue(const Epilogue<T>& whole, bool first, bool final) {
     return e;
 }
 
-// Few rows of a, and b along the sum: no packing, each element of b is read once.
+// Few rows of a or few columns of b, and b along the sum: no packing. With few rows each element of
+// b is read once.
 template <class T>
 void gemm_by_dots(const DenseKernels<T>& kernels, const GemmProblem<T>& p) {
-    const std::int64_t group = 64;
-    const std::int64_t groups = (p.n + group - 1) / group;
+    constexpr std::int64_t kGroup = 64;
+    const std::int64_t groups = (p.n + kGroup - 1) / kGroup;
+    const EvenCut strips(p.m, 32);
     const double work = 2.0 * p.m * p.n * p.k / tuning::flops_per_microsecond * 4;
-    parallel_for(groups, work, [&](std::int64_t g) {
-        const std::int64_t begin = g * group;
-        const std::int64_t count = std::min(group, p.n - begin);
-        alignas(64) T sums[kDotRows][64];
-        for (std::int64_t i = 0; i < p.m; i += kDotRows) {
-            const int rows = static_cast<int>(std::min<std::int64_t>(kDotRows, p.m - i));
-            for (std::int64_t j = 0; j < count; j += kDotColumns) {
-                const int columns =
-                    static_cast<int>(std::min<std::int64_t>(kDotColumns, count - j));
-                kernels.dot[rows][columns](p.a + i * p.a_row, p.a_row,
-                                           p.b + (begin + j) * p.b_column, p.b_column, p.k,
-                                           &sums[0][j], 64);
+    parallel_for(strips.count() * groups, work, [&](std::int64_t task) {
+        const std::int64_t begin = task % groups * kGroup;
+        const std::int64_t count = std::min(kGroup, p.n - begin);
+        const std::int64_t row0 = strips.begin(task / groups);
+        const EvenCut rows(strips.size(task / groups), kernels.dot_rows);
+        const EvenCut columns(count, kDotColumns);
+        const int vectors = static_cast<int>((count + kernels.lanes - 1) / kernels.lanes);
+        const int last = static_cast<int>(count - (vectors - 1) * kernels.lanes);
+        Epilogue<T> e = p.epilogue;
+        if (e.bias) e.bias += begin;
+        alignas(64) T sums[kDotRows][kGroup];
+        for (std::int64_t i = 0; i < rows.count(); ++i) {
+            const std::int64_t row = row0 + rows.begin(i);
+            for (std::int64_t j = 0; j < columns.count(); ++j) {
+                kernels.dot[rows.size(i)][columns.size(j)](
+                    p.a + row * p.a_row, p.a_row, p.b + (begin + columns.begin(j)) * p.b_column,
+                    p.b_column, p.k, &sums[0][columns.begin(j)], kGroup);
             }
-            Epilogue<T> e = p.epilogue;
-            if (e.bias) e.bias += begin;
-            const int vectors = static_cast<int>((count + kernels.lanes - 1) / kernels.lanes);
-            const int last = static_cast<int>(count - (vectors - 1) * kernels.lanes);
-            for (int r = 0; r < rows; ++r) {
-                kernels.finish_row(sums[r], p.c + (i + r) * p.c_row + begin, vectors, last, e);
+            for (std::int64_t r = 0; r < rows.size(i); ++r) {
+                kernels.finish_row(sums[r], p.c + (row + r) * p.c_row + begin, vectors, last, e);
             }
         }
     });
@@ -74,8 +77,10 @@ class BlockedGemm {
           depths_(problem.k, tuning::gemm_depth(kernels.lanes)) {
         tiles_per_block_ = std::max<std::int64_t>(1, tuning::gemm_rows(kernels.lanes) / tallest_);
         // Packing pays where what is packed is used often enough.
-        pack_a_ = p_.a_column != 1 || panels_.count() > 4;
-        pack_b_ = p_.b_column != 1 || p_.m > 48 || p_.k < 16;
+        pack_a_ = p_.a_column != 1 || (p_.n > tuning::gemm_packs_a && p_.k >= 64);
+        constexpr std::int64_t item = sizeof(T);
+        const bool small = p_.k * p_.n * item <= tuning::gemm_in_place;
+        pack_b_ = p_.b_column != 1 || (p_.m > 48 && !small) || p_.k < 16;
     }
 
     void run() {
@@ -221,7 +226,8 @@ void gemm(Isa isa, const GemmProblem<T>& problem) {
         }
         return;
     }
-    if (problem.m <= 16 && problem.b_row == 1 && problem.a_column == 1 && problem.k >= 16) {
+    const bool along = problem.b_row == 1 && problem.a_column == 1;
+    if (along && ((problem.m <= 16 && problem.k >= 16) || (problem.n <= 12 && problem.k >= 64))) {
         gemm_by_dots(kernels, problem);
     } else {
         BlockedGemm<T>(kernels, problem).run();

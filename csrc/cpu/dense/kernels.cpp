@@ -38,6 +38,7 @@ constexpr void add_dots(DenseKernels<T>& table) {
     table.dot[kRows][2] = dot_tile<T, kRows, 2>;
     table.dot[kRows][3] = dot_tile<T, kRows, 3>;
     table.dot[kRows][4] = dot_tile<T, kRows, 4>;
+    table.dot[kRows][5] = dot_tile<T, kRows, 5>;
 }
 
 template <class T>
@@ -47,10 +48,14 @@ constexpr DenseKernels<T> make_table() {
     add_tiles<T, 1>(table);
     add_tiles<T, 2>(table);
     add_tiles<T, 3>(table);
+    table.dot_rows = 2;
     add_dots<T, 1>(table);
     add_dots<T, 2>(table);
-    add_dots<T, 3>(table);
-    add_dots<T, 4>(table);
+    if constexpr (Vec<float>::kLanes == 16) {
+        table.dot_rows = kDotRows;
+        add_dots<T, 3>(table);
+        add_dots<T, 4>(table);
+    }
     table.finish_row = finish_row<T>;
     table.column_sum = column_sum<T>;
     return table;

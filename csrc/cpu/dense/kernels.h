@@ -7,7 +7,7 @@
 namespace pyconv {
 
 inline constexpr int kDotRows = 4;
-inline constexpr int kDotColumns = 4;
+inline constexpr int kDotColumns = 5;
 
 template <class T>
 struct DenseKernels {
@@ -16,7 +16,8 @@ struct DenseKernels {
     int max_rows[kMaxTileVectors + 1];
     RowTileFunction<T> rows[kMaxTileVectors + 1][kMaxTileRows + 1];
     OuterTileFunction<T> outer[kMaxTileVectors + 1][kMaxTileRows + 1];
-    // By rows and columns (1 .. 4): see dot.inl.
+    // By rows (1 .. dot_rows) and columns (1 .. 5): see dot.inl.
+    int dot_rows;
     void (*dot[kDotRows + 1][kDotColumns + 1])(const T* a, std::int64_t a_step, const T* b,
                                                std::int64_t b_step, std::int64_t depth, T* c,
                                                std::int64_t c_step);

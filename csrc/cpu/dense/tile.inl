@@ -191,7 +191,16 @@ void outer_tile(const OuterTile<T>& tile, const Epilogue<T>& epilogue) {
         for (std::int64_t k = 0; k < tile.depth; ++k) outer_product(tile.a + tile.offset[k]);
     } else {
         const T* a = tile.a;
-        for (std::int64_t k = 0; k < tile.depth; ++k, a += tile.a_step) outer_product(a);
+        // Rows that lie where they are used come from L2 and further: some steps ahead.
+        constexpr std::int64_t kAhead = 12;
+        const std::int64_t a_ahead = kAhead * tile.a_step;
+        const std::int64_t b_ahead = kAhead * step;
+        for (std::int64_t k = 0; k < tile.depth; ++k, a += tile.a_step) {
+            prefetch(a + a_ahead);
+#pragma GCC unroll 3
+            for (int j = 0; j < kVectors; ++j) prefetch(b + b_ahead + j * kLanes);
+            outer_product(a);
+        }
     }
     finish<T, kRows, kVectors>(
         sum, [&](int i) { return tile.c + i * tile.c_step; }, tile.last, epilogue);

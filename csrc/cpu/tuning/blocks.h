@@ -13,6 +13,12 @@ constexpr std::int64_t gemm_depth(int lanes) { return lanes >= 16 ? 256 : 384; }
 // 96 x 384 x 4 = 147 KB of 512 KB.
 constexpr std::int64_t gemm_rows(int lanes) { return lanes >= 16 ? 140 : 96; }
 
+// Columns of b from which on a, lying along the sum, is packed: that takes about a cycle an
+// element, and the tiles read rows as well where they are few enough for L1 and the TLB.
+constexpr std::int64_t gemm_packs_a = 768;
+// A matrix b up to this size stays in L1 as it lies.
+constexpr std::int64_t gemm_in_place = 24 << 10;
+
 // Convolution. Output pixels of a block, whose input stays in L1 and L2 while the panels of the
 // weight pass.
 constexpr std::int64_t convolution_pixels(int lanes) { return lanes >= 16 ? 140 : 96; }
@@ -55,6 +61,10 @@ constexpr std::int64_t gradient_pixels = 512;
 constexpr std::int64_t gradient_partial_bytes = 1 << 20;
 // Channels of dy up to which a 1x1 layer reads it in place; longer rows fall into few sets of L1.
 constexpr std::int64_t gradient_in_place = 512;
+// Channels of x from which on a 1x1 layer packs it: pixels 4 KB apart share one set of L1. Blocks
+// are half as large then, so that the panel of dy (32 KB) stays in L1 while the strips of x stream
+// by.
+constexpr std::int64_t gradient_packs_input = 1024;
 
 // Groups of few channels. Weights of the vectors of channels that a row of pixels meets at a time:
 // half of L1, the other half for the pixels.
