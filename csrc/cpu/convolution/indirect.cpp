@@ -72,6 +72,10 @@ void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
     EvenCut tiles(block.rows, 1);
     std::int64_t* live_counts = nullptr;
     TapPair* live = nullptr;
+    const std::int64_t row_tiles =
+        EvenCut(block.rows, kernels.max_rows[panels.vectors(panel0)]).count();
+    Ahead ahead = spread_ahead(block.next, block.next_bytes,
+                               (panel1 - panel0) * row_tiles * block.tap_count * block.depth);
     for (std::int64_t panel = panel0; panel < panel1; ++panel) {
         const int vectors = panels.vectors(panel);
         if (vectors != cut_vectors) {
@@ -105,12 +109,32 @@ void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
             tile.a = block.a + row;
             tile.tap = live + t * block.tap_count;
             tile.taps = live_counts[t];
+            tile.ahead = ahead;
+            ahead = ahead.after(tile.taps * tile.depth);
             kernels.rows[vectors][rows](tile, e);
         }
     }
 }
 
 namespace {
+
+// The input that a block of rows adds to what the blocks before it read; nothing where it is
+// scattered, or shared with other groups.
+template <class T>
+void look_ahead(const IndirectProblem<T>& p, std::int64_t row0, std::int64_t rows, RowBlock<T>& b) {
+    const std::int64_t plane = p.grid_height * p.grid_width;
+    const bool scattered = p.taps.size() == 1 && p.step_y * p.step_x != 1;
+    if (p.groups != 1 || scattered || p.taps.empty() || row0 >= p.batch * plane) return;
+    const Tap& last = p.taps.back();
+    const std::int64_t y = row0 % plane / p.grid_width * p.step_y + last.y;
+    const std::int64_t x = row0 % p.grid_width * p.step_x + last.x;
+    const std::int64_t size = p.batch * p.in_image;
+    const std::int64_t begin = std::clamp<std::int64_t>(
+        row0 / plane * p.in_image + y * p.in_row + x * p.in_pixel, 0, size - 1);
+    const std::int64_t count = std::min(size - begin, rows * p.step_y * p.step_x * p.in_pixel);
+    b.next = p.in + begin;
+    b.next_bytes = count * static_cast<std::int64_t>(sizeof(T));
+}
 
 // Whether the rows of a tile lie so far apart that all of them fall into the same sets of L1, of
 // 8 ways: with 14 rows each read would then miss it. (6 rows fit, but for the lines of the weight.)
@@ -194,6 +218,10 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& prob
         RowBlock<T> rows_of_block{a,    count,   c,       count, p.taps.data(),
                                   taps, p.depth, nullptr, 0,     zeros};
         if (!by_panel) {
+            const std::int64_t later = block + thread_count();
+            if (later < blocks.count() && share == shares.count() - 1) {
+                look_ahead(p, blocks.begin(later), blocks.size(later), rows_of_block);
+            }
             rows_of_block.packed = p.packed + group * per_group;
             rows_of_block.packed_taps = p.packed_taps;
             for (std::int64_t next = 1;; ++next) {

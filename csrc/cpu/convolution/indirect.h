@@ -81,6 +81,8 @@ struct RowBlock {
     std::int64_t packed_taps;
     const T* zeros;  // a tap that is this for all rows of a tile is left out; may be null
     std::int64_t packed_panel = 0;  // the panel that `packed` begins with
+    const void* next = nullptr;     // what the next block reads, and its size
+    std::int64_t next_bytes = 0;
 };
 
 // The panels [panel0, panel1) of a block.

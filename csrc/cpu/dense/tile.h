@@ -19,6 +19,23 @@ struct Epilogue {
     T slope = 0;
 };
 
+// Memory that comes after what a tile reads: it is brought into L2 while the sum runs, `step` bytes
+// each time that k goes on. The hardware can't guess it where rows are read side by side.
+struct Ahead {
+    const char* at = nullptr;
+    std::int64_t step = 0;
+
+    // What is left after `count` steps.
+    Ahead after(std::int64_t count) const { return {at + count * step, step}; }
+};
+
+// `bytes` from `at` on, shared out over `steps` steps; at most a line a step.
+inline Ahead spread_ahead(const void* at, std::int64_t bytes, std::int64_t steps) {
+    if (!at || bytes <= 0 || steps <= 0) return {};
+    const std::int64_t step = (bytes + steps - 1) / steps;
+    return {static_cast<const char*>(at), step < 64 ? step : 64};
+}
+
 // Rows of A by pointers: the sum runs over `taps` runs of `depth` neighbouring elements each.
 //   c[i][j] = sum over t, k of a[tap[t].a * a_tap + i][k] * b[tap[t].b * b_tap + k * b_step + j]
 struct TapPair {
@@ -37,6 +54,7 @@ struct RowTile {
     std::int64_t b_step;
     T* const* c;
     int last;  // columns in the last vector; the others are whole
+    Ahead ahead = {};
 };
 
 // Outer products: column k of A is `rows` neighbouring elements at a + offset[k] (or a + k * a_step
@@ -53,6 +71,7 @@ struct OuterTile {
     T* c;
     std::int64_t c_step;  // elements from one row of c to the next
     int last;
+    Ahead a_ahead = {}, b_ahead = {};
 };
 
 inline constexpr int kMaxTileRows = 14;

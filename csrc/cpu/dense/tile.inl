@@ -141,6 +141,8 @@ void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
     }
     const std::int64_t depth = tile.depth;
     const std::int64_t step = tile.b_step;
+    const char* ahead = tile.ahead.at ? tile.ahead.at : reinterpret_cast<const char*>(tile.b);
+    const std::int64_t ahead_step = tile.ahead.step;
     for (std::int64_t t = 0; t < tile.taps; ++t) {
         const T* a[kRows];
 #pragma GCC unroll 14
@@ -151,6 +153,8 @@ void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
 #pragma GCC unroll 3
             for (int j = 0; j < kVectors; ++j) w[j] = V::load(b + j * kLanes);
             prefetch(reinterpret_cast<const char*>(b) + 4096);
+            prefetch_l2(ahead);
+            ahead += ahead_step;
 #pragma GCC unroll 14
             for (int i = 0; i < kRows; ++i) {
                 const V x = V::broadcast(a[i][k]);
@@ -175,10 +179,16 @@ void outer_tile(const OuterTile<T>& tile, const Epilogue<T>& epilogue) {
     }
     const T* b = tile.b;
     const std::int64_t step = tile.b_step;
+    const char* a_ahead = tile.a_ahead.at ? tile.a_ahead.at : reinterpret_cast<const char*>(b);
+    const char* b_ahead = tile.b_ahead.at ? tile.b_ahead.at : reinterpret_cast<const char*>(b);
     const auto outer_product = [&](const T* a) PYCONV_INLINE_LAMBDA {
         V w[kVectors];
 #pragma GCC unroll 3
         for (int j = 0; j < kVectors; ++j) w[j] = V::load(b + j * kLanes);
+        prefetch_l2(a_ahead);
+        a_ahead += tile.a_ahead.step;
+        prefetch_l2(b_ahead);
+        b_ahead += tile.b_ahead.step;
 #pragma GCC unroll 14
         for (int i = 0; i < kRows; ++i) {
             const V x = V::broadcast(a[i]);
@@ -193,12 +203,12 @@ void outer_tile(const OuterTile<T>& tile, const Epilogue<T>& epilogue) {
         const T* a = tile.a;
         // Rows that lie where they are used come from L2 and further: some steps ahead.
         constexpr std::int64_t kAhead = 12;
-        const std::int64_t a_ahead = kAhead * tile.a_step;
-        const std::int64_t b_ahead = kAhead * step;
+        const std::int64_t a_soon = kAhead * tile.a_step;
+        const std::int64_t b_soon = kAhead * step;
         for (std::int64_t k = 0; k < tile.depth; ++k, a += tile.a_step) {
-            prefetch(a + a_ahead);
+            prefetch(a + a_soon);
 #pragma GCC unroll 3
-            for (int j = 0; j < kVectors; ++j) prefetch(b + b_ahead + j * kLanes);
+            for (int j = 0; j < kVectors; ++j) prefetch(b + b_soon + j * kLanes);
             outer_product(a);
         }
     }
