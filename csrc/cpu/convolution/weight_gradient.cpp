@@ -47,7 +47,10 @@ class WeightGradient {
                            p_.out_channels <= tuning::gradient_in_place;
             x_in_place_ = p_.in_channels < tuning::gradient_packs_input || p_.out_channels < 128;
             pitch_ = strips_.size(0);
-            flat_pixels_ = x_in_place_ ? tuning::gradient_pixels : tuning::gradient_pixels / 2;
+            flat_pixels_ = std::clamp<std::int64_t>(
+                tuning::gradient_block_bytes /
+                    ((p_.group_in() + p_.group_out()) * static_cast<std::int64_t>(sizeof(T))),
+                96, tuning::gradient_pixels);
             strip_step_ = flat_pixels_ * pitch_ + 16;
             return;
         }
@@ -142,7 +145,8 @@ class WeightGradient {
         for (std::int64_t group = 0; group < p_.groups; ++group) {
             for (std::int64_t i = 0; i < count; ++i) {
                 pack_block(group, blocks[i], w);
-                multiply_block(group, blocks[i], w, dw, i == 0);
+                multiply_block(group, blocks[i], i + 1 < count ? &blocks[i + 1] : nullptr, w, dw,
+                               i == 0);
             }
         }
     }
@@ -191,6 +195,23 @@ class WeightGradient {
                 }
             });
         return seen;
+    }
+
+    // What a block reads of the image, without its halo.
+    const T* input_of(const Block& block) const {
+        if (flat_) return x_ + block.pixel * p_.in_channels;
+        const std::int64_t row = std::min(block.row * p_.stride_height, p_.in_height - 1);
+        return x_ + (block.image * p_.in_height + row) * p_.in_width * p_.in_channels;
+    }
+    std::int64_t input_bytes(const Block& block) const {
+        const auto pixel = p_.in_channels * static_cast<std::int64_t>(sizeof(T));
+        if (flat_) return block.pixels * pixel;
+        const std::int64_t rows =
+            block.images > 1
+                ? block.images * p_.in_height
+                : std::min(block.rows * p_.stride_height,
+                           p_.in_height - std::min(block.row * p_.stride_height, p_.in_height - 1));
+        return rows * p_.in_width * pixel;
     }
 
     const T* dy_of(std::int64_t group, const Block& block) const {
@@ -288,8 +309,8 @@ class WeightGradient {
         }
     }
 
-    void multiply_block(std::int64_t group, const Block& block, const Workspace& w, T* dw,
-                        bool first) {
+    void multiply_block(std::int64_t group, const Block& block, const Block* next,
+                        const Workspace& w, T* dw, bool first) {
         Epilogue<T> epilogue;
         epilogue.accumulate = !first;
         // Cells: panels, taps and, where these are few, shares of the strips.
@@ -298,7 +319,18 @@ class WeightGradient {
                              std::max<std::int64_t>(1, strips_.count() * coarse / tuning::tasks));
         const double work = 2.0 * static_cast<double>(block.pixels) * p_.group_out() *
                             p_.group_in() * p_.taps() / tuning::flops_per_microsecond;
-        parallel_for(coarse * shares.count(), work, [&](std::int64_t cell) {
+        // The next block, each cell its part.
+        const std::int64_t cells = coarse * shares.count();
+        const std::int64_t steps = coarse * strips_.count() * block.pixels;
+        const bool whole_rows = p_.groups == 1 && next != nullptr;
+        const Ahead x_ahead =
+            whole_rows ? spread_ahead(input_of(*next), input_bytes(*next), steps) : Ahead{};
+        const Ahead dy_ahead = whole_rows ? spread_ahead(dy_of(0, *next),
+                                                         next->pixels * p_.out_channels *
+                                                             static_cast<std::int64_t>(sizeof(T)),
+                                                         steps)
+                                          : Ahead{};
+        parallel_for(cells, work, [&](std::int64_t cell) {
             const std::int64_t share = cell % shares.count();
             const std::int64_t tap = cell / shares.count() % tap_rows_;
             const std::int64_t panel = cell / shares.count() / tap_rows_;
@@ -307,6 +339,10 @@ class WeightGradient {
                 runs_ ? p_.kernel_width * p_.in_channels : p_.group_in();
             OuterTile<T> tile{};
             tile.depth = block.pixels;
+            const std::int64_t before =
+                ((panel * tap_rows_ + tap) * strips_.count() + shares.begin(share)) * block.pixels;
+            if (x_ahead.at) tile.a_ahead = x_ahead.after(before);
+            if (dy_ahead.at) tile.b_ahead = dy_ahead.after(before);
             if (dy_in_place_) {
                 tile.b = dy_of(group, block) + panels_.first(panel);
                 tile.b_step = p_.out_channels;
@@ -332,6 +368,8 @@ class WeightGradient {
                 tile.c = dw + (tap * tap_channels + channel) * p_.out_channels +
                          group * p_.group_out() + panels_.first(panel);
                 kernels_.outer[vectors][strips_.size(strip)](tile, epilogue);
+                if (x_ahead.at) tile.a_ahead = tile.a_ahead.after(block.pixels);
+                if (dy_ahead.at) tile.b_ahead = tile.b_ahead.after(block.pixels);
             }
         });
     }

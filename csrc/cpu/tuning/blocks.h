@@ -57,6 +57,8 @@ constexpr double winograd_weight_cost = 7;
 // Weight gradient. Pixels summed between two visits of the accumulators: a panel of dy,
 // 512 x 32 x 4 = 64 KB, and a strip of x, 512 x 14 x 4 = 28 KB, stay in L2.
 constexpr std::int64_t gradient_pixels = 512;
+// What a block of a 1x1 layer reads, where channels are many; it and the next one stay in L2.
+constexpr std::int64_t gradient_block_bytes = 384 << 10;
 // Partial sums of dw that are kept at a time, for ranges of pixels: they stay in L2.
 constexpr std::int64_t gradient_partial_bytes = 1 << 20;
 // Channels of dy up to which a 1x1 layer reads it in place; longer rows fall into few sets of L1.
