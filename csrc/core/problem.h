@@ -34,6 +34,8 @@ constexpr SamePadding same_padding(std::int64_t size, std::int64_t kernel, std::
     return {total / 2, total - total / 2};
 }
 
+enum class Direction { forward, backward_input, backward_weight };
+
 // Rows first, then columns.
 struct ConvolutionProblem {
     std::int64_t batch = 0;

@@ -62,13 +62,15 @@ std::string direct_refuses(Direction, const ConvolutionProblem&, const Terms&) {
 
 template <int kOut>
 std::string winograd_refuses(Direction direction, const ConvolutionProblem& p, const Terms& terms) {
-    if (direction == Direction::backward_weight) return "it has no weight gradient";
     if (terms.strict) return "the float32 precision is strict";
     if (p.groups != 1) return "groups is " + std::to_string(p.groups) + ", not 1";
     if (p.stride_height != 1 || p.stride_width != 1) return "the stride is not 1";
     if (winograd_variant(kOut, p.kernel_height) < 0 || p.kernel_height != p.kernel_width) {
         return "the kernel is " + std::to_string(p.kernel_height) + "x" +
                std::to_string(p.kernel_width) + (kOut == 6 ? ", not 3x3" : ", not 3x3 or 5x5");
+    }
+    if (direction == Direction::backward_weight && p.kernel_height == 5) {
+        return "the error of a 5x5 weight gradient would be larger than that of the other passes";
     }
     return "";
 }
@@ -78,7 +80,7 @@ std::string auto_passes_winograd(Direction direction, const ConvolutionProblem& 
                                  const Terms& terms) {
     if (kOut == 6) return "its error is large; only by name";
     if (terms.float64) return "float64 is for accuracy; only by name";
-    return winograd_passes(kOut, p, direction == Direction::backward_input, terms.packed);
+    return winograd_passes(kOut, direction, p, terms.packed);
 }
 
 using Answer = std::string (*)(Direction, const ConvolutionProblem&, const Terms&);

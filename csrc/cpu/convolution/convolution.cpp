@@ -275,7 +275,10 @@ void convolution_backward_weight(Isa isa, Algorithm algorithm, const Convolution
     if (algorithm == Algorithm::grouped && p.group_out() >= grouped_kernels<T>(isa).lanes) {
         algorithm = Algorithm::direct;
     }
-    if (algorithm == Algorithm::grouped) {
+    if (const int variant = variant_of(algorithm, p); variant >= 0) {
+        winograd_backward_weight(dense_kernels<T>(isa), winograd_kernels<T>(isa), variant, p, dy, x,
+                                 dw);
+    } else if (algorithm == Algorithm::grouped) {
         grouped_backward_weight(grouped_kernels<T>(isa), p, dy, x, dw);
     } else if (algorithm == Algorithm::depthwise) {
         depthwise_backward_weight(depthwise_kernels<T>(isa), p, dy, x, dw);

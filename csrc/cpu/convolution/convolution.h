@@ -10,7 +10,6 @@
 
 namespace pyconv {
 
-enum class Direction { forward, backward_input, backward_weight };
 enum class Algorithm {
     depthwise,
     grouped,

@@ -6,6 +6,7 @@
 #include "cpu/convolution/few_outputs.inl"
 #include "cpu/convolution/grouped.inl"
 #include "cpu/convolution/winograd.inl"
+#include "cpu/convolution/winograd_gradient.inl"
 
 namespace pyconv::PYCONV_ISA {
 
@@ -50,8 +51,15 @@ constexpr FewOutputsKernels<T> kFewOutputs =
 template <class T, int kVariant>
 constexpr typename WinogradKernels<T>::Entry winograd_entry() {
     constexpr WinogradVariant v = kWinogradVariants[kVariant];
-    return {winograd_input_tile<T, v.tile()>, winograd_output_tile<T, v.tile(), v.out>,
-            winograd_filter_rows<T, v.tile(), v.kernel>};
+    typename WinogradKernels<T>::Entry entry{};
+    entry.input = winograd_input_tile<T, v.tile()>;
+    entry.output = winograd_output_tile<T, v.tile(), v.out>;
+    entry.filter = winograd_filter_rows<T, v.tile(), v.kernel>;
+    if constexpr (v.kernel == 3) {
+        entry.gradient_tile = winograd_gradient_tile<T, v.tile(), v.out>;
+        entry.gradient_result = winograd_gradient_result<T, v.tile(), v.kernel>;
+    }
+    return entry;
 }
 template <class T>
 constexpr WinogradKernels<T> kWinograd = {{winograd_entry<T, 0>(), winograd_entry<T, 1>(),

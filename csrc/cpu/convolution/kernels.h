@@ -133,6 +133,10 @@ struct WinogradKernels {
         void (*input)(const WinogradInput<T>&);
         void (*output)(const WinogradOutput<T>&);
         void (*filter)(const WinogradFilter<T>&);
+        // Of the weight gradient: a tile of dy (of out x out pixels), and the result, the weights
+        // of one input channel at `row` and `pixel` from one to the next; no epilogue.
+        void (*gradient_tile)(const WinogradInput<T>&);
+        void (*gradient_result)(const WinogradOutput<T>&);
     };
     Entry variants[kWinogradVariantCount];  // as in kWinogradVariants
 };

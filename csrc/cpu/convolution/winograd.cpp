@@ -4,19 +4,13 @@
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "cpu/convolution/winograd_tiles.h"
 #include "cpu/dense/pack.h"
 #include "cpu/tuning/blocks.h"
 
 namespace pyconv {
 
 namespace {
-
-// Rows of a matrix on which the matrix product runs fall into different sets of the caches.
-constexpr std::int64_t kGap = 16;
-std::int64_t spread(std::int64_t elements) {
-    const std::int64_t rounded = (elements + 15) / 16 * 16;
-    return rounded % 256 == 0 ? rounded + kGap : rounded;
-}
 
 // Where the transformed weight lies.
 template <class T>
@@ -27,7 +21,9 @@ struct WeightLayout {
           depth(channels),
           elements(kWinogradVariants[variant].tile() * kWinogradVariants[variant].tile()) {}
 
-    std::int64_t plane(std::int64_t panel) const { return depth * panels.width(panel) + kGap; }
+    std::int64_t plane(std::int64_t panel) const {
+        return depth * panels.width(panel) + kWinogradGap;
+    }
     std::int64_t offset(std::int64_t panel) const {
         return panel == 0 ? 0 : panel * elements * plane(0);  // all but the last are as wide
     }
@@ -81,16 +77,12 @@ class Winograd {
           all_kernels_(kernels),
           p_(problem),
           layout_(dense, problem.variant, problem.in_channels, problem.out_channels),
-          tile_(kWinogradVariants[problem.variant].tile()),
-          out_(kWinogradVariants[problem.variant].out),
+          tiles_(problem),
           tallest_(layout_.panels.tallest(dense)),
-          pitch_(spread(problem.in_channels)) {
-        tiles_y_ = winograd_tiles(p_.out_height, p_.dilation_height, out_);
-        tiles_x_ = winograd_tiles(p_.out_width, p_.dilation_width, out_);
-    }
+          pitch_(winograd_pitch(problem.in_channels)) {}
 
     void run() {
-        const std::int64_t total = p_.tiles(out_);
+        const std::int64_t total = tiles_.count();
         if (total == 0) return;
         const EvenCut blocks(
             total, tuning::winograd_block(dense_.lanes, p_.in_channels, p_.out_channels, tallest_));
@@ -131,68 +123,22 @@ class Winograd {
                tuning::flops_per_microsecond;
     }
 
-    // The outputs of a tile: rows y0, y0 + dilation, ...
-    struct Place {
-        std::int64_t image, y0, x0;
-    };
-    Place place(std::int64_t tile) const {
-        const std::int64_t x = tile % tiles_x_;
-        tile /= tiles_x_;
-        const std::int64_t y = tile % tiles_y_;
-        tile /= tiles_y_;
-        const std::int64_t phase_x = tile % p_.dilation_width;
-        tile /= p_.dilation_width;
-        const std::int64_t phase_y = tile % p_.dilation_height;
-        return {tile / p_.dilation_height, y * out_ * p_.dilation_height + phase_y,
-                x * out_ * p_.dilation_width + phase_x};
-    }
-    // Of the positions start, start + step, ..., `most` of them, those inside [0, size).
-    struct Range {
-        int begin, end;
-    };
-    static Range inside(std::int64_t start, std::int64_t step, std::int64_t size, int most) {
-        const std::int64_t begin =
-            std::clamp<std::int64_t>(start >= 0 ? 0 : (-start + step - 1) / step, 0, most);
-        const std::int64_t end = std::clamp<std::int64_t>(
-            start >= size ? 0 : (size - 1 - start) / step + 1, begin, most);
-        return {static_cast<int>(begin), static_cast<int>(end)};
-    }
-
     void multiply_block(std::int64_t first, std::int64_t count, const EvenCut& groups,
                         double work) {
         Scratch scratch;
-        const std::int64_t plane = count * pitch_ + kGap;
+        const std::int64_t plane = count * pitch_ + kWinogradGap;
         T* const v = scratch.take<T>(layout_.elements * plane);
         const EvenCut shares(count, 8);
         parallel_for(shares.count(), work / 8, [&](std::int64_t share) {
             for (std::int64_t i = shares.begin(share); i < shares.begin(share) + shares.size(share);
                  ++i) {
-                transform_input(place(first + i), v + i * pitch_, plane);
+                kernels_.input(tiles_.input(tiles_.place(first + i), p_.in, v + i * pitch_, plane));
             }
         });
         parallel_for(groups.count(), work, [&](std::int64_t group) {
             multiply_group(first, count, v, plane, groups.begin(group),
                            groups.begin(group) + groups.size(group));
         });
-    }
-
-    void transform_input(const Place& at, T* out, std::int64_t plane) const {
-        const std::int64_t y = at.y0 - p_.pad_top;
-        const std::int64_t x = at.x0 - p_.pad_left;
-        const Range rows = inside(y, p_.dilation_height, p_.in_height, tile_);
-        const Range columns = inside(x, p_.dilation_width, p_.in_width, tile_);
-        WinogradInput<T> tile;
-        tile.pixel = p_.dilation_width * p_.in_channels;
-        tile.row = p_.dilation_height * p_.in_width * p_.in_channels;
-        tile.in = p_.in + ((at.image * p_.in_height + y) * p_.in_width + x) * p_.in_channels;
-        tile.top = rows.begin;
-        tile.bottom = rows.end;
-        tile.left = columns.begin;
-        tile.right = columns.end;
-        tile.channels = p_.in_channels;
-        tile.out = out;
-        tile.plane = plane;
-        kernels_.input(tile);
     }
 
     // The panels [panel0, panel1) of a block's result.
@@ -217,8 +163,8 @@ class Winograd {
             }
             weight = fresh;
         }
-        const std::int64_t m_pitch = spread(width);
-        const std::int64_t m_plane = count * m_pitch + kGap;
+        const std::int64_t m_pitch = winograd_pitch(width);
+        const std::int64_t m_plane = count * m_pitch + kWinogradGap;
         T* const m = scratch.take<T>(layout_.elements * m_plane);
         const Epilogue<T> plain;
         const TapPair one{0, 0};
@@ -248,29 +194,18 @@ class Winograd {
         if (epilogue.bias) epilogue.bias += column0;
         const std::int64_t channels = std::min(width, p_.out_channels - column0);
         for (std::int64_t i = 0; i < count; ++i) {
-            transform_output(place(first + i), m + i * m_pitch, m_plane, column0, channels,
+            transform_output(tiles_.place(first + i), m + i * m_pitch, m_plane, column0, channels,
                              epilogue);
         }
     }
 
-    void transform_output(const Place& at, const T* m, std::int64_t plane, std::int64_t column,
-                          std::int64_t channels, const Epilogue<T>& epilogue) const {
-        const Range rows = inside(at.y0, p_.dilation_height, p_.out_height, out_);
-        const Range columns = inside(at.x0, p_.dilation_width, p_.out_width, out_);
-        if (rows.end == 0 || columns.end == 0) return;
-        WinogradOutput<T> tile;
-        tile.in = m;
-        tile.plane = plane;
-        tile.out = p_.out +
-                   ((at.image * p_.out_height + at.y0) * p_.out_width + at.x0) * p_.out_channels +
-                   column;
-        tile.row = p_.dilation_height * p_.out_width * p_.out_channels;
-        tile.pixel = p_.dilation_width * p_.out_channels;
-        tile.rows = rows.end;
-        tile.columns = columns.end;
-        tile.channels = channels;
-        tile.epilogue = &epilogue;
-        kernels_.output(tile);
+    void transform_output(const WinogradPlace& at, const T* m, std::int64_t plane,
+                          std::int64_t column, std::int64_t channels,
+                          const Epilogue<T>& epilogue) const {
+        const WinogradRect out = tiles_.output(at);
+        if (out.rows == 0 || out.columns == 0) return;
+        kernels_.output({m, plane, p_.out + out.offset + column, out.row, out.pixel, out.rows,
+                         out.columns, channels, &epilogue});
     }
 
     const DenseKernels<T>& dense_;
@@ -278,9 +213,9 @@ class Winograd {
     const WinogradKernels<T>& all_kernels_;
     WinogradProblem<T> p_;
     WeightLayout<T> layout_;
-    int tile_, out_, tallest_;
+    WinogradTiles<T> tiles_;
+    int tallest_;
     std::int64_t pitch_;  // of a tile's channels in V
-    std::int64_t tiles_y_, tiles_x_;
 };
 
 }  // namespace

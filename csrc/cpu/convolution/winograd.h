@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "core/problem.h"
 #include "cpu/convolution/indirect.h"
 #include "cpu/convolution/kernels.h"
 
@@ -21,7 +22,8 @@ constexpr int winograd_variant(int out, std::int64_t kernel) {
 // Why "auto" passes F(out x out) over: direct sums or smaller tiles are faster, by an estimate that
 // counts products, transformed elements and bytes of the weight (`packed`: transformed beforehand).
 // Empty where it takes it.
-std::string winograd_passes(int out, const ConvolutionProblem& problem, bool backward, bool packed);
+std::string winograd_passes(int out, Direction direction, const ConvolutionProblem& problem,
+                            bool packed);
 
 // Tiles along one axis. With a dilation the pixels of one phase make an image of their own.
 constexpr std::int64_t winograd_tiles(std::int64_t size, std::int64_t dilation, int out) {
@@ -69,5 +71,11 @@ template <class T>
 void pack_winograd(const DenseKernels<T>& dense, const WinogradKernels<T>& kernels, int variant,
                    const TapMatrices<T>& weight, bool turned, std::int64_t in_channels,
                    std::int64_t out_channels, T* packed);
+
+// dw lies as kernel_height, kernel_width, in_channels, out_channels.
+template <class T>
+void winograd_backward_weight(const DenseKernels<T>& dense, const WinogradKernels<T>& kernels,
+                              int variant, const ConvolutionProblem& problem, const T* dy,
+                              const T* x, T* dw);
 
 }  // namespace pyconv

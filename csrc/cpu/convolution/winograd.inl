@@ -128,22 +128,27 @@ PYCONV_INLINE void winograd_input(Vec<T> (&d)[8]) {
 }
 
 // A^T m: y_j = sum over i of point_i^j m_i, and the last m for the last y.
-template <class T>
-PYCONV_INLINE void winograd_output(const Vec<T> (&m)[4], Vec<T> (&y)[2]) {
-    y[0] = m[0] + (m[1] + m[2]);
-    y[1] = (m[1] - m[2]) + m[3];
+template <class T, int kOut>
+PYCONV_INLINE void winograd_output(const Vec<T> (&m)[4], Vec<T> (&y)[kOut]) {
+    const Vec<T> s = m[1] + m[2];
+    y[0] = m[0] + s;
+    y[1] = m[1] - m[2];
+    if constexpr (kOut == 3) y[2] = s;
+    y[kOut - 1] = y[kOut - 1] + m[3];
 }
 
 template <class T, int kOut>
 PYCONV_INLINE void winograd_output(const Vec<T> (&m)[6], Vec<T> (&y)[kOut]) {
     using V = Vec<T>;
-    const auto c = [](double value) { return V::broadcast(static_cast<T>(value)); };
     const V s = m[1] + m[2], t = m[1] - m[2];
     y[0] = m[0] + s + (m[3] + m[4]);
-    y[1] = fma(c(0.5), m[3], fnma(c(2), m[4], t));
-    if constexpr (kOut == 4) {
-        y[2] = fma(c(0.25), m[3], fma(c(4), m[4], s));
-        y[3] = fma(c(0.125), m[3], fnma(c(8), m[4], t));
+    T power = 1;
+#pragma GCC unroll 5
+    for (int j = 1; j < kOut; ++j) {
+        power *= 2;
+        const V halves = V::broadcast(1 / power);
+        y[j] = j % 2 ? fma(halves, m[3], fnma(V::broadcast(power), m[4], t))
+                     : fma(halves, m[3], fma(V::broadcast(power), m[4], s));
     }
     y[kOut - 1] = y[kOut - 1] + m[5];
 }

@@ -42,19 +42,40 @@ double estimate(int out, const WinogradProblem<float>& p, std::int64_t kernel, b
            bytes * (tuning::weight_byte_cost(bytes) + (packed ? 0 : tuning::winograd_weight_cost));
 }
 
+// The same of the weight gradient.
+double estimate_gradient(int out, const WinogradProblem<float>& p, std::int64_t kernel) {
+    const double weight = static_cast<double>(p.in_channels * p.out_channels);
+    if (out == 0) return 1.1 * estimate(0, p, kernel, true);
+    const double elements = static_cast<double>((out + kernel - 1) * (out + kernel - 1));
+    const std::int64_t tiles = p.tiles(out);
+    const std::int64_t block = tuning::winograd_gradient_tiles(p.in_channels, p.out_channels);
+    const double visits = static_cast<double>((tiles + block - 1) / block);
+    return elements * static_cast<double>(tiles) *
+               (2.2 * weight + tuning::winograd_element_cost *
+                                   static_cast<double>(p.in_channels + p.out_channels)) +
+           4 * elements * weight * visits * tuning::winograd_visit_cost;
+}
+
 }  // namespace
 
-std::string winograd_passes(int out, const ConvolutionProblem& p, bool backward, bool packed) {
+std::string winograd_passes(int out, Direction direction, const ConvolutionProblem& p,
+                            bool packed) {
     if (std::min(p.in_channels, p.out_channels) < tuning::winograd_channels) {
         return "fewer than " + std::to_string(tuning::winograd_channels) + " channels";
     }
     const WeightView<float> none{};
     const WinogradProblem<float> q =
-        backward ? winograd_backward_problem<float>(0, p, nullptr, none, nullptr)
-                 : winograd_forward_problem<float>(0, p, nullptr, none, nullptr);
-    const double own = estimate(out, q, p.kernel_height, packed);
+        direction == Direction::backward_input
+            ? winograd_backward_problem<float>(0, p, nullptr, none, nullptr)
+            : winograd_forward_problem<float>(0, p, nullptr, none, nullptr);
+    const auto time = [&](int variant) {
+        return direction == Direction::backward_weight
+                   ? estimate_gradient(variant, q, p.kernel_height)
+                   : estimate(variant, q, p.kernel_height, packed);
+    };
+    const double own = time(out);
     const auto passes = [&](int other, const char* name) -> std::string {
-        const double share = estimate(other, q, p.kernel_height, packed) / own;
+        const double share = time(other) / own;
         if (share > 1) return "";
         return std::string(name) + " is estimated to take " +
                std::to_string(static_cast<int>(100 * share)) + " % of its time";

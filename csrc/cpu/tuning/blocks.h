@@ -43,6 +43,13 @@ constexpr std::int64_t winograd_block(int lanes, std::int64_t channels, std::int
 }
 // What is summed before it is transformed back stays in L2.
 constexpr std::int64_t winograd_product_bytes = 512 << 10;
+// Its weight gradient: tiles between two visits of the sums. A panel of dy and a strip of x, 128 x
+// (32 + 16) x 4 = 24 KB, stay in L1; and how large the sums may be, that they stay in L2.
+constexpr std::int64_t winograd_gradient_tiles(std::int64_t channels, std::int64_t columns) {
+    const std::int64_t balance = channels * columns / (channels + columns);
+    return balance < 64 ? 64 : balance > 128 ? 128 : balance;
+}
+constexpr std::int64_t winograd_gradient_bytes = 4 << 20;
 // Fewer channels than this, and the transforms cost more than they save.
 constexpr std::int64_t winograd_channels = 16;
 // For estimates, in flops that the tiles do meanwhile: an element transformed there or back; a byte
@@ -53,6 +60,8 @@ constexpr double weight_byte_cost(double bytes) {
     return bytes <= (1 << 20) ? 1.5 : bytes <= (8 << 20) ? 3 : bytes <= (24 << 20) ? 4.5 : 9;
 }
 constexpr double winograd_weight_cost = 7;
+// And a byte of the sums of a weight gradient, as each block of tiles adds to them.
+constexpr double winograd_visit_cost = 14;
 
 // Weight gradient. Pixels summed between two visits of the accumulators: a panel of dy,
 // 512 x 32 x 4 = 64 KB, and a strip of x, 512 x 14 x 4 = 28 KB, stay in L2.
