@@ -192,7 +192,10 @@ void grouped_gradient(const GroupedGradient<T>& p) {
 template <class T>
 constexpr int grouped_pixels(int side) {
     constexpr int kLanes = Vec<T>::kLanes;
-    if (side > kLanes) return 0;
+    if (side > kLanes || side == 5 || side == 7) return 0;
+#if defined(PYCONV_ISA_emulated512)
+    return 3;  // for tests: every lane written out, each tile takes much room
+#endif
     if (kLanes == 16) {
         constexpr int kPixels[] = {0, 12, 10, 8, 6, 0, 4, 0, 3};
         return kPixels[side];
