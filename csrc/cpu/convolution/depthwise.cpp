@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "cpu/dense/panels.h"
+#include "cpu/past_caches.h"
 #include "cpu/tuning/blocks.h"
 
 namespace pyconv {
@@ -16,6 +17,8 @@ namespace {
 constexpr double kSpeed = 1.5e4;
 // Rows that one call of a gradient kernel sums at most.
 constexpr std::int64_t kVisitRows = 16;
+// What they read at most: twice that stays in L2.
+constexpr std::int64_t kVisitBytes = 192 << 10;
 
 std::int64_t rounded(std::int64_t channels, int lanes) {
     return (channels + lanes - 1) / lanes * lanes;
@@ -31,6 +34,15 @@ const T* repeat_channels(const T* x, std::int64_t pixels, std::int64_t channels,
         for (std::int64_t m = 0; m < multiplier; ++m) *to++ = x[i];
     }
     return repeated;
+}
+
+// The part of some memory that falls to the vector of channels from c on.
+template <class T>
+Ahead part(const DepthwiseKernels<T>& kernels, const T* at, std::int64_t size, std::int64_t c,
+           std::int64_t channels) {
+    if (size <= 0) return {};
+    return {reinterpret_cast<const char*>(at + size * c / channels),
+            kernels.lanes * static_cast<std::int64_t>(sizeof(T))};
 }
 
 ConvolutionProblem with_repeated_channels(const ConvolutionProblem& p) {
@@ -70,7 +82,7 @@ void pack_depthwise(const DepthwiseKernels<T>& kernels, const ConvolutionProblem
 template <class T>
 void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p,
                      const T* image, const T* packed, std::int64_t begin, std::int64_t end, T* out,
-                     const Epilogue<T>& e) {
+                     const Epilogue<T>& e, const DepthwiseMemory<T>& memory) {
     const std::int64_t channels = p.in_channels;
     const std::int64_t step = rounded(channels, kernels.lanes);
     const std::int64_t in_row = p.in_width * channels;
@@ -114,6 +126,15 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
             const std::int64_t top = oy * p.stride_height - p.pad_top;
             const std::int64_t left = inner.begin * p.stride_width - p.pad_left;
             const std::int64_t height = p.kernel_height + p.stride_height * (rows - 1);
+            // What the next rows read besides, each vector of channels its part of it.
+            const T* const next = image + std::max<std::int64_t>(0, top + height) * in_row;
+            const std::int64_t next_size =
+                std::clamp<std::int64_t>(memory.in_end - next, 0, rows * p.stride_height * in_row);
+            const T* const next_out = out + (oy - begin + rows) * out_row;
+            const std::int64_t next_out_size =
+                memory.out_end
+                    ? std::clamp<std::int64_t>(memory.out_end - next_out, 0, rows * out_row)
+                    : 0;
             for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
                 for (std::int64_t y = 0; y < height; ++y) {
                     const bool inside = top + y >= 0 && top + y < p.in_height;
@@ -126,7 +147,9 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
                 slid[rows]({rows_in, channels, packed + c, step, rows_out, channels,
                             inner.end - inner.begin,
                             static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c)),
-                            e.bias ? e.bias + c : nullptr, e.activation, e.slope});
+                            e.bias ? e.bias + c : nullptr, e.activation, e.slope,
+                            memory.past_caches, part(kernels, next, next_size, c, channels),
+                            part(kernels, next_out, next_out_size, c, channels)});
             }
         }
         for (int r = 0; r < rows; ++r) {
@@ -149,14 +172,26 @@ void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProb
         p = with_repeated_channels(p);
     }
     const EvenCut strips = strips_of(p);
+    const std::int64_t image_size = p.in_height * p.in_width * p.in_channels;
+    const std::int64_t out_size = p.outputs() * p.out_channels;
+    constexpr std::int64_t item = sizeof(T);
+    // Brought into the caches before they are written, large results go past them only where x and
+    // they don't fit there together.
+    const bool large = out_size * item >= tuning::past_caches;
+    const bool past_caches =
+        (p.batch * image_size + out_size) * item >= 4 * tuning::past_caches &&
+        goes_past_caches(y, p.outputs(), p.out_channels) &&
+        (epilogue.activation == Activation::none || epilogue.activation == Activation::relu ||
+         epilogue.activation == Activation::relu6);
+    const DepthwiseMemory<T> memory{x + p.batch * image_size,
+                                    large && !past_caches ? y + out_size : nullptr, past_caches};
     parallel_for(p.batch * strips.count(), p.flops() / kSpeed, [&](std::int64_t task) {
         const std::int64_t image = task / strips.count();
         const std::int64_t strip = task % strips.count();
         const std::int64_t begin = strips.begin(strip);
-        depthwise_strip(kernels, p, x + image * p.in_height * p.in_width * p.in_channels, packed,
-                        begin, begin + strips.size(strip),
-                        y + (image * p.out_height + begin) * p.out_width * p.out_channels,
-                        epilogue);
+        depthwise_strip(
+            kernels, p, x + image * image_size, packed, begin, begin + strips.size(strip),
+            y + (image * p.out_height + begin) * p.out_width * p.out_channels, epilogue, memory);
     });
 }
 
@@ -184,6 +219,9 @@ void spread(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p, con
     const std::int64_t dy_row = p.out_width * channels;
     T* const zeros = scratch.take<T>(dy_row);
     std::fill(zeros, zeros + dy_row, T(0));
+    const T* const dy_end = dy + p.batch * p.out_height * dy_row;
+    const bool past_caches =
+        goes_past_caches(static_cast<const T*>(dx), p.batch * p.in_height * p.in_width, channels);
     parallel_for(p.batch * (m1 - m0), p.flops() / kSpeed, [&](std::int64_t task) {
         const std::int64_t m = m0 + task % (m1 - m0);
         const T* const dy_image = dy + task / (m1 - m0) * p.out_height * dy_row;
@@ -227,7 +265,9 @@ void spread(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p, con
                 const bool inside = top + r >= 0 && top + r < p.in_height;
                 out[r] = inside ? image + ((top + r) * p.in_width + left) * channels : nowhere;
             }
-            blocks({rows, packed, step, out, k1 - k0, channels, e.bias, e.activation, e.slope});
+            const T* const next = dy_image + (m + 1) * dy_row + k0 * channels;
+            blocks({rows, packed, step, out, k1 - k0, channels, e.bias, e.activation, e.slope,
+                    past_caches, part(kernels, next, dy_end - next, 0, channels)});
         }
         for (std::int64_t iy = std::max<std::int64_t>(top, 0); iy < std::min(top + 2, p.in_height);
              ++iy) {
@@ -336,6 +376,25 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
     const std::int64_t in_row = p.in_width * channels;
     T* const zeros = scratch.take<T>(in_row);
     std::fill(zeros, zeros + in_row, T(0));
+    // As many rows as keep the sums in registers for long, but in L1, and in L2 with the next ones.
+    const std::int64_t row_bytes =
+        (p.stride_height * in_row + p.out_width * channels) * static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t most_rows = std::clamp<std::int64_t>(
+        std::min(256 / p.out_width, kVisitBytes / std::max<std::int64_t>(1, row_bytes)), 1,
+        kVisitRows);
+    const auto visit_rows = [&](std::int64_t row, std::int64_t end) {
+        return std::min({most_rows, end - row, p.out_height - row % p.out_height});
+    };
+    // What the windows of a row read besides those of the row before it.
+    const T* const x_end = x + p.batch * p.in_height * in_row;
+    const auto x_of = [&](std::int64_t row) {
+        const std::int64_t oy = row % p.out_height;
+        const std::int64_t top =
+            oy == 0 ? 0 : oy * p.stride_height - p.pad_top + p.kernel_height - p.stride_height;
+        return x +
+               (row / p.out_height * p.in_height + std::clamp<std::int64_t>(top, 0, p.in_height)) *
+                   in_row;
+    };
     parallel_for(ranges.count(), p.flops() / kSpeed, [&](std::int64_t range) {
         Scratch local;
         T* const sums = partial + range * size;
@@ -351,10 +410,18 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
             const T* dy_row = dy + row * p.out_width * channels;
             const std::int64_t top = oy * p.stride_height - p.pad_top;
             if (slid) {
-                // As many rows as keep the sums in registers for long, but in L1.
-                const std::int64_t rows =
-                    std::min({std::clamp<std::int64_t>(256 / p.out_width, 1, kVisitRows), end - row,
-                              p.out_height - oy});
+                const std::int64_t rows = visit_rows(row, end);
+                const std::int64_t next =
+                    row + rows < end || range + thread_count() >= ranges.count()
+                        ? row + rows
+                        : ranges.begin(range + thread_count());
+                const std::int64_t next_rows =
+                    next < p.batch * p.out_height ? visit_rows(next, p.batch * p.out_height) : 0;
+                const T* const next_x = x_of(next);
+                const std::int64_t x_size =
+                    std::min(next_rows * p.stride_height * in_row, x_end - next_x);
+                const T* const next_dy = dy + next * p.out_width * channels;
+                const std::int64_t dy_size = next_rows * p.out_width * channels;
                 const std::int64_t in_rows = (rows - 1) * p.stride_height + p.kernel_height;
                 for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
                     for (std::int64_t r = 0; r < in_rows; ++r) {
@@ -364,7 +431,9 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
                     slid({in, channels, p.in_width, p.pad_left, dy_row + c, channels,
                           p.out_width * channels, sums + c, step, rows, p.out_width, inner.begin,
                           inner.end,
-                          static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c))});
+                          static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c)),
+                          part(kernels, next_x, x_size, c, channels),
+                          part(kernels, next_dy, dy_size, c, channels)});
                 }
                 row += rows;
                 continue;
@@ -405,7 +474,7 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
                                     const WeightView<T>&, T*);                                \
     template void depthwise_strip<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&,   \
                                      const T*, const T*, std::int64_t, std::int64_t, T*,      \
-                                     const Epilogue<T>&);                                     \
+                                     const Epilogue<T>&, const DepthwiseMemory<T>&);          \
     template void depthwise_forward<T>(const DepthwiseKernels<T>&, const ConvolutionProblem&, \
                                        const T*, const T*, T*, const Epilogue<T>&);           \
     template void depthwise_backward_input<T>(const DepthwiseKernels<T>&,                     \

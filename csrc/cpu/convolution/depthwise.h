@@ -16,12 +16,20 @@ template <class T>
 void pack_depthwise(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& problem,
                     const WeightView<T>& weight, T* packed);
 
+// What surrounds a strip of rows.
+template <class T>
+struct DepthwiseMemory {
+    const T* in_end;   // of all images: what is read next is brought into L2
+    const T* out_end;  // if not null, what is written next into the caches
+    bool past_caches;  // the output's lines are written past them
+};
+
 // Rows [begin, end) of the output of one image; `out` is where row `begin` goes. The multiplier
 // is one.
 template <class T>
 void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& problem,
                      const T* image, const T* packed, std::int64_t begin, std::int64_t end, T* out,
-                     const Epilogue<T>& epilogue);
+                     const Epilogue<T>& epilogue, const DepthwiseMemory<T>& memory);
 
 template <class T>
 void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& problem,

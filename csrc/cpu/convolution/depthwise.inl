@@ -11,10 +11,18 @@
 
 namespace pyconv::PYCONV_ISA {
 
+// Lines that a block of outputs brings from memory.
+constexpr int depthwise_lines(int stride, int rows, int columns) {
+    return stride * stride * (rows * columns + columns / 4);
+}
+
 // kColumns outputs of kRows rows, from output column `x` on.
 template <class T, int kSize, int kStride, int kRows, int kColumns, bool kWhole>
-PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Vec<T> bias) {
+PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Vec<T> bias,
+                                   const char* ahead, const char* out_ahead) {
     using V = Vec<T>;
+    constexpr int kHeight = kSize + kStride * (kRows - 1);
+    constexpr int kLines = depthwise_lines(kStride, kRows, kColumns);
     const int lanes = kWhole ? V::kLanes : p.lanes;
     V sum[kRows][kColumns];
 #pragma GCC unroll 2
@@ -23,8 +31,13 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
         for (int q = 0; q < kColumns; ++q) sum[r][q] = bias;
     }
 #pragma GCC unroll 9
-    for (int y = 0; y < kSize + kStride * (kRows - 1); ++y) {
+    for (int y = 0; y < kHeight; ++y) {
         const T* row = p.in[y] + x * kStride * p.in_pixel;
+        // Shared out over the rows.
+#pragma GCC unroll 36
+        for (int i = y * kLines / kHeight; i < (y + 1) * kLines / kHeight; ++i) {
+            prefetch_l2(ahead + i * p.ahead.step);
+        }
 #pragma GCC unroll 12
         for (int i = 0; i < kSize + kStride * (kColumns - 1); ++i) {
             const V v = load(row + i * p.in_pixel, lanes);
@@ -42,6 +55,12 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
             }
         }
     }
+    if (out_ahead) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kRows * kColumns; ++i) {
+            prefetch_write(out_ahead + i * p.out_ahead.step);
+        }
+    }
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
@@ -52,7 +71,12 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
             } else if (p.activation == Activation::relu6) {
                 s = min(V::broadcast(T(6)), max(V::zero(), s));
             }
-            store(s, p.out[r] + (x + q) * p.out_pixel, lanes);
+            T* const out = p.out[r] + (x + q) * p.out_pixel;
+            if constexpr (kWhole) {
+                put(s, out, Whole<T>(), p.past_caches);
+            } else {
+                store(s, out, lanes);
+            }
         }
     }
 }
@@ -63,14 +87,22 @@ PYCONV_INLINE void depthwise_row(const DepthwiseRows<T>& p) {
     constexpr int kColumns = V::kLanes * sizeof(T) == 64 ? 4 : 3;
     const V bias = p.bias ? load(p.bias, p.lanes) : V::zero();
     std::int64_t x = 0;
+    const char* ahead = p.ahead.at ? p.ahead.at : reinterpret_cast<const char*>(p.weight);
+    const char* out_ahead = p.out_ahead.at;
     for (; x + kColumns <= p.count; x += kColumns) {
-        depthwise_block<T, kSize, kStride, kRows, kColumns, kWhole>(p, x, bias);
+        depthwise_block<T, kSize, kStride, kRows, kColumns, kWhole>(p, x, bias, ahead, out_ahead);
+        ahead += depthwise_lines(kStride, kRows, kColumns) * p.ahead.step;
+        out_ahead += kRows * kColumns * p.out_ahead.step;
     }
     for (; x + 2 <= p.count; x += 2) {
-        depthwise_block<T, kSize, kStride, kRows, 2, kWhole>(p, x, bias);
+        depthwise_block<T, kSize, kStride, kRows, 2, kWhole>(p, x, bias, ahead, out_ahead);
+        ahead += depthwise_lines(kStride, kRows, 2) * p.ahead.step;
+        out_ahead += kRows * 2 * p.out_ahead.step;
     }
     for (; x < p.count; ++x) {
-        depthwise_block<T, kSize, kStride, kRows, 1, kWhole>(p, x, bias);
+        depthwise_block<T, kSize, kStride, kRows, 1, kWhole>(p, x, bias, ahead, out_ahead);
+        ahead += depthwise_lines(kStride, kRows, 1) * p.ahead.step;
+        out_ahead += kRows * p.out_ahead.step;
     }
     if (p.activation != Activation::none && p.activation != Activation::relu &&
         p.activation != Activation::relu6) {
@@ -81,6 +113,7 @@ PYCONV_INLINE void depthwise_row(const DepthwiseRows<T>& p) {
             }
         }
     }
+    if (p.past_caches) stream_fence();
 }
 
 template <class T, int kSize, int kStride, int kRows>
@@ -123,9 +156,10 @@ void depthwise_pixel(const DepthwisePixel<T>& p) {
 // walked one after the other, so that all streams are contiguous.
 template <class T, int kSize, bool kActivate, class Lanes>
 PYCONV_INLINE void depthwise_spread_block(const DepthwiseSpread<T>& p, std::int64_t k,
-                                          std::int64_t c, Lanes lanes) {
+                                          std::int64_t c, Lanes lanes, const char* ahead) {
     using V = Vec<T>;
     constexpr int kReach = (kSize + 1) / 2;
+    prefetch_l2(ahead);
     const V bias = p.bias ? load(p.bias + c, lanes) : V::zero();
     V sum[2][2] = {{bias, bias}, {bias, bias}};
 #pragma GCC unroll 3
@@ -149,7 +183,7 @@ PYCONV_INLINE void depthwise_spread_block(const DepthwiseSpread<T>& p, std::int6
         for (int s = 0; s < 2; ++s) {
             V y = sum[r][s];
             if constexpr (kActivate) y = activate(p.activation, y, p.slope);
-            store(y, p.out[r] + (2 * k + s) * p.channels + c, lanes);
+            put(y, p.out[r] + (2 * k + s) * p.channels + c, lanes, p.past_caches);
         }
     }
 }
@@ -159,12 +193,15 @@ PYCONV_INLINE void depthwise_spread_row(const DepthwiseSpread<T>& p) {
     constexpr int kLanes = Vec<T>::kLanes;
     const std::int64_t whole = p.channels / kLanes * kLanes;
     const int rest = static_cast<int>(p.channels - whole);
+    const char* ahead = p.ahead.at ? p.ahead.at : reinterpret_cast<const char*>(p.weight);
     for (std::int64_t k = 0; k < p.count; ++k) {
         for (std::int64_t c = 0; c < whole; c += kLanes) {
-            depthwise_spread_block<T, kSize, kActivate>(p, k, c, Whole<T>());
+            depthwise_spread_block<T, kSize, kActivate>(p, k, c, Whole<T>(), ahead);
+            ahead += p.ahead.step;
         }
-        if (rest > 0) depthwise_spread_block<T, kSize, kActivate>(p, k, whole, rest);
+        if (rest > 0) depthwise_spread_block<T, kSize, kActivate>(p, k, whole, rest, ahead);
     }
+    if (p.past_caches) stream_fence();
 }
 
 template <class T, int kSize>
@@ -183,6 +220,17 @@ PYCONV_INLINE void depthwise_gradient_rows(const DepthwiseGradient<T>& p) {
     constexpr bool kAll = kSize == 3 || V::kLanes * sizeof(T) == 64;
     constexpr int kHeight = kAll ? kSize : 1;
     const int lanes = kWhole ? V::kLanes : p.lanes;
+    const char* x_ahead = p.x_ahead.at ? p.x_ahead.at : reinterpret_cast<const char*>(p.dw);
+    const char* dy_ahead = p.dy_ahead.at ? p.dy_ahead.at : reinterpret_cast<const char*>(p.dw);
+    const auto look_ahead = [&]() PYCONV_INLINE_LAMBDA {
+        prefetch_l2(dy_ahead);
+        dy_ahead += p.dy_ahead.step;
+#pragma GCC unroll 4
+        for (int i = 0; i < kStride * kStride; ++i) {
+            prefetch_l2(x_ahead);
+            x_ahead += p.x_ahead.step;
+        }
+    };
     for (int top = 0; top < kSize; top += kHeight) {
         V sum[kHeight][kSize];
 #pragma GCC unroll 5
@@ -196,6 +244,7 @@ PYCONV_INLINE void depthwise_gradient_rows(const DepthwiseGradient<T>& p) {
             const auto edge = [&](std::int64_t x) PYCONV_INLINE_LAMBDA {
                 const V dy = load(dy_row + x * p.dy_pixel, lanes);
                 const std::int64_t left = x * kStride - p.pad_left;
+                look_ahead();
 #pragma GCC unroll 5
                 for (int s = 0; s < kSize; ++s) {
                     if (left + s < 0 || left + s >= p.in_width) continue;
@@ -210,13 +259,7 @@ PYCONV_INLINE void depthwise_gradient_rows(const DepthwiseGradient<T>& p) {
             for (std::int64_t x = p.begin; x < p.end; ++x) {
                 const V dy = load(dy_row + x * p.dy_pixel, lanes);
                 const std::int64_t left = (x * kStride - p.pad_left) * p.in_pixel;
-                // The next vector of channels, which comes next, is too far from this one's
-                // neighbours for the hardware to guess.
-                prefetch_l2(dy_row + x * p.dy_pixel + V::kLanes);
-#pragma GCC unroll 2
-                for (int i = 0; i < kStride; ++i) {
-                    prefetch_l2(in[kHeight - 1] + left + (kSize - 1 - i) * p.in_pixel + V::kLanes);
-                }
+                look_ahead();
 #pragma GCC unroll 5
                 for (int r = 0; r < kHeight; ++r) {
                     const T* window = in[r] + left;

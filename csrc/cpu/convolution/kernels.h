@@ -23,6 +23,9 @@ struct DepthwiseRows {
     const T* bias;       // may be null
     Activation activation;
     T slope;
+    bool past_caches;  // the results are whole lines
+    Ahead ahead;       // what the next rows read; see depthwise_lines
+    Ahead out_ahead;   // and write: `rows` steps an output
 };
 
 // One output pixel, all channels: taps by pointers.
@@ -51,6 +54,8 @@ struct DepthwiseSpread {
     const T* bias;  // may be null
     Activation activation;
     T slope;
+    bool past_caches;  // the results are whole lines
+    Ahead ahead;       // what the next row reads, a step a block
 };
 
 // The weight gradient of some neighbouring rows of outputs, for one vector of channels: adds to
@@ -65,6 +70,7 @@ struct DepthwiseGradient {
     std::int64_t dw_step;
     std::int64_t rows, columns, begin, end;
     int lanes;
+    Ahead x_ahead, dy_ahead;  // the stride's square of steps an output, and one
 };
 
 template <class T>

@@ -63,7 +63,8 @@ void separable_forward(Isa isa, const ConvolutionProblem& p, const T* x,
         Scratch local;
         T* const middle = local.take<T>(pixels * p.out_channels);
         depthwise_strip(kernels, p, x + image * p.in_height * p.in_width * p.in_channels,
-                        static_cast<const T*>(weight), begin, begin + rows, middle, Epilogue<T>{});
+                        static_cast<const T*>(weight), begin, begin + rows, middle, Epilogue<T>{},
+                        {x + p.batch * p.in_height * p.in_width * p.in_channels, nullptr, false});
         const T** a = local.take<const T*>(pixels);
         T** c = local.take<T*>(pixels);
         T* const to = y + (image * p.out_height + begin) * p.out_width * out_channels;

@@ -42,9 +42,10 @@ inline constexpr bool kFusedMultiplyAdd = true;
 inline constexpr bool kFusedMultiplyAdd = false;
 #endif
 
-// For prefetches: into all levels, or past L1.
+// For prefetches: into all levels, or past L1; or to be written.
 PYCONV_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
 PYCONV_INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
+PYCONV_INLINE void prefetch_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 }  // namespace pyconv::PYCONV_ISA
 
