@@ -14,6 +14,9 @@ namespace pyconv {
 
 namespace {
 
+// Sources and results of this size did not stay in L3 together, measured.
+constexpr std::int64_t kKeptTogether = 52 << 20;
+
 // Output rows of a task: about 16 tasks for an image, of two rows at least.
 EvenCut strips_of(const ConvolutionProblem& p) {
     const std::int64_t rows = std::max<std::int64_t>(
@@ -142,7 +145,7 @@ void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProb
     // they don't fit there together.
     const bool large = out_size * item >= tuning::past_caches;
     const bool past_caches =
-        (p.batch * image_size + out_size) * item >= 4 * tuning::past_caches &&
+        (p.batch * image_size + out_size) * item >= kKeptTogether &&
         goes_past_caches(y, p.outputs(), p.out_channels) &&
         (epilogue.activation == Activation::none || epilogue.activation == Activation::relu ||
          epilogue.activation == Activation::relu6);
