@@ -146,6 +146,7 @@ void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProb
     const bool large = out_size * item >= tuning::past_caches;
     const bool past_caches =
         (p.batch * image_size + out_size) * item >= kKeptTogether &&
+        kernels.lanes * item == kAlignment &&  // half lines would go to memory by themselves
         goes_past_caches(y, p.outputs(), p.out_channels) &&
         (epilogue.activation == Activation::none || epilogue.activation == Activation::relu ||
          epilogue.activation == Activation::relu6);

@@ -30,7 +30,7 @@ template <class T>
 Ahead ahead_of(const DepthwiseKernels<T>& kernels, const T* at, std::int64_t size, std::int64_t c,
                std::int64_t channels) {
     if (size <= 0) return {};
-    return {reinterpret_cast<const char*>(at + size * c / channels),
+    return {reinterpret_cast<const char*>(at + size / channels * c),
             kernels.lanes * static_cast<std::int64_t>(sizeof(T))};
 }
 
