@@ -17,6 +17,13 @@ namespace {
 // Sources and results of this size did not stay in L3 together, measured.
 constexpr std::int64_t kKeptTogether = 52 << 20;
 
+// Only where a vector is a line: parts of one would go to memory by themselves.
+template <class T>
+bool lines_past_caches(const DepthwiseKernels<T>& kernels, const T* result, std::int64_t rows,
+                       std::int64_t row) {
+    return kernels.lanes * sizeof(T) == kAlignment && goes_past_caches(result, rows, row);
+}
+
 // Output rows of a task: about 16 tasks for an image, of two rows at least.
 EvenCut strips_of(const ConvolutionProblem& p) {
     const std::int64_t rows = std::max<std::int64_t>(
@@ -146,8 +153,7 @@ void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProb
     const bool large = out_size * item >= tuning::past_caches;
     const bool past_caches =
         (p.batch * image_size + out_size) * item >= kKeptTogether &&
-        kernels.lanes * item == kAlignment &&  // half lines would go to memory by themselves
-        goes_past_caches(y, p.outputs(), p.out_channels) &&
+        lines_past_caches(kernels, y, p.outputs(), p.out_channels) &&
         (epilogue.activation == Activation::none || epilogue.activation == Activation::relu ||
          epilogue.activation == Activation::relu6);
     const DepthwiseMemory<T> memory{x + p.batch * image_size,
@@ -188,7 +194,7 @@ void spread(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p, con
     std::fill(zeros, zeros + dy_row, T(0));
     const T* const dy_end = dy + p.batch * p.out_height * dy_row;
     const bool past_caches =
-        goes_past_caches(static_cast<const T*>(dx), p.batch * p.in_height * p.in_width, channels);
+        lines_past_caches(kernels, dx, p.batch * p.in_height * p.in_width, channels);
     parallel_for(p.batch * (m1 - m0), p.flops() / kDepthwiseSpeed, [&](std::int64_t task) {
         const std::int64_t m = m0 + task % (m1 - m0);
         const T* const dy_image = dy + task / (m1 - m0) * p.out_height * dy_row;
