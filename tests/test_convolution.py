@@ -466,6 +466,24 @@ def accepted_transposed(direction: str, p: Problem, extra: Any, dtype: Any) -> l
     return ["auto", *(n for n in names if not n.startswith("winograd"))]
 
 
+# -- depthwise -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_large_depthwise_results_past_the_caches(stride, isa, rng):
+    """Many images make results that are written past the caches, one doesn't: the same bits."""
+    x = channels_last(rng.standard_normal((3, 16, 412, 516), FLOAT32))
+    weight = rng.standard_normal((16, 1, 3, 3), FLOAT32)
+    geometry = dict(stride=stride, padding=1, groups=16)
+    y = kernels.conv2d(x, weight, activation="relu6", **geometry)
+    dx = kernels.conv2d_backward_input(y, weight, x.shape, **geometry)
+    for i in range(len(x)):
+        one = kernels.conv2d(x[i : i + 1], weight, activation="relu6", **geometry)
+        assert_same_bits(one, y[i : i + 1])
+        back = kernels.conv2d_backward_input(one, weight, x[:1].shape, **geometry)
+        assert_same_bits(back, dx[i : i + 1])
+
+
 # -- depthwise separable ---------------------------------------------------------------------------
 
 SEPARABLE = [

@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "cpu/convolution/depthwise_channels.h"
 #include "cpu/dense/panels.h"
 #include "cpu/past_caches.h"
 #include "cpu/tuning/blocks.h"
@@ -13,42 +14,14 @@ namespace pyconv {
 
 namespace {
 
-// Depthwise kernels run at the speed of memory: flops a microsecond.
-constexpr double kSpeed = 1.5e4;
-// Rows that one call of a gradient kernel sums at most.
-constexpr std::int64_t kVisitRows = 16;
-// What they read at most: twice that stays in L2.
-constexpr std::int64_t kVisitBytes = 192 << 10;
+// Sources and results of this size did not stay in L3 together, measured.
+constexpr std::int64_t kKeptTogether = 52 << 20;
 
-std::int64_t rounded(std::int64_t channels, int lanes) {
-    return (channels + lanes - 1) / lanes * lanes;
-}
-
-// Every input channel `multiplier` times.
+// Only where a vector is a line: parts of one would go to memory by themselves.
 template <class T>
-const T* repeat_channels(const T* x, std::int64_t pixels, std::int64_t channels,
-                         std::int64_t multiplier, Scratch& scratch) {
-    T* const repeated = scratch.take<T>(pixels * channels * multiplier);
-    T* to = repeated;
-    for (std::int64_t i = 0; i < pixels * channels; ++i) {
-        for (std::int64_t m = 0; m < multiplier; ++m) *to++ = x[i];
-    }
-    return repeated;
-}
-
-// The part of some memory that falls to the vector of channels from c on.
-template <class T>
-Ahead part(const DepthwiseKernels<T>& kernels, const T* at, std::int64_t size, std::int64_t c,
-           std::int64_t channels) {
-    if (size <= 0) return {};
-    return {reinterpret_cast<const char*>(at + size * c / channels),
-            kernels.lanes * static_cast<std::int64_t>(sizeof(T))};
-}
-
-ConvolutionProblem with_repeated_channels(const ConvolutionProblem& p) {
-    ConvolutionProblem q = p;
-    q.in_channels = q.groups = p.out_channels;
-    return q;
+bool lines_past_caches(const DepthwiseKernels<T>& kernels, const T* result, std::int64_t rows,
+                       std::int64_t row) {
+    return kernels.lanes * sizeof(T) == kAlignment && goes_past_caches(result, rows, row);
 }
 
 // Output rows of a task: about 16 tasks for an image, of two rows at least.
@@ -148,8 +121,8 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
                             inner.end - inner.begin,
                             static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c)),
                             e.bias ? e.bias + c : nullptr, e.activation, e.slope,
-                            memory.past_caches, part(kernels, next, next_size, c, channels),
-                            part(kernels, next_out, next_out_size, c, channels)});
+                            memory.past_caches, ahead_of(kernels, next, next_size, c, channels),
+                            ahead_of(kernels, next_out, next_out_size, c, channels)});
             }
         }
         for (int r = 0; r < rows; ++r) {
@@ -179,13 +152,13 @@ void depthwise_forward(const DepthwiseKernels<T>& kernels, const ConvolutionProb
     // they don't fit there together.
     const bool large = out_size * item >= tuning::past_caches;
     const bool past_caches =
-        (p.batch * image_size + out_size) * item >= 4 * tuning::past_caches &&
-        goes_past_caches(y, p.outputs(), p.out_channels) &&
+        (p.batch * image_size + out_size) * item >= kKeptTogether &&
+        lines_past_caches(kernels, y, p.outputs(), p.out_channels) &&
         (epilogue.activation == Activation::none || epilogue.activation == Activation::relu ||
          epilogue.activation == Activation::relu6);
     const DepthwiseMemory<T> memory{x + p.batch * image_size,
                                     large && !past_caches ? y + out_size : nullptr, past_caches};
-    parallel_for(p.batch * strips.count(), p.flops() / kSpeed, [&](std::int64_t task) {
+    parallel_for(p.batch * strips.count(), p.flops() / kDepthwiseSpeed, [&](std::int64_t task) {
         const std::int64_t image = task / strips.count();
         const std::int64_t strip = task % strips.count();
         const std::int64_t begin = strips.begin(strip);
@@ -220,9 +193,9 @@ void spread(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p, con
     T* const zeros = scratch.take<T>(dy_row);
     std::fill(zeros, zeros + dy_row, T(0));
     const T* const dy_end = dy + p.batch * p.out_height * dy_row;
-    const bool past_caches =
-        goes_past_caches(static_cast<const T*>(dx), p.batch * p.in_height * p.in_width, channels);
-    parallel_for(p.batch * (m1 - m0), p.flops() / kSpeed, [&](std::int64_t task) {
+    // Past the caches results took from half to twice the time, by what ran before: not here.
+    constexpr bool past_caches = false;
+    parallel_for(p.batch * (m1 - m0), p.flops() / kDepthwiseSpeed, [&](std::int64_t task) {
         const std::int64_t m = m0 + task % (m1 - m0);
         const T* const dy_image = dy + task / (m1 - m0) * p.out_height * dy_row;
         T* const image = dx + task / (m1 - m0) * p.in_height * p.in_width * channels;
@@ -267,7 +240,7 @@ void spread(const DepthwiseKernels<T>& kernels, const ConvolutionProblem& p, con
             }
             const T* const next = dy_image + (m + 1) * dy_row + k0 * channels;
             blocks({rows, packed, step, out, k1 - k0, channels, e.bias, e.activation, e.slope,
-                    past_caches, part(kernels, next, dy_end - next, 0, channels)});
+                    past_caches, ahead_of(kernels, next, dy_end - next, 0, channels)});
         }
         for (std::int64_t iy = std::max<std::int64_t>(top, 0); iy < std::min(top + 2, p.in_height);
              ++iy) {
@@ -342,131 +315,6 @@ void depthwise_backward_input(const DepthwiseKernels<T>& kernels, const Convolut
     }
 }
 
-template <class T>
-void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
-                               const ConvolutionProblem& problem, const T* dy, const T* x, T* dw) {
-    Scratch scratch;
-    ConvolutionProblem p = problem;
-    if (p.outputs() == 0) {
-        std::fill(dw, dw + p.taps() * p.out_channels, T(0));
-        return;
-    }
-    if (p.out_channels != p.in_channels) {
-        x = repeat_channels(x, p.batch * p.in_height * p.in_width, p.in_channels,
-                            p.out_channels / p.in_channels, scratch);
-        p = with_repeated_channels(p);
-    }
-    const std::int64_t channels = p.in_channels;
-    const std::int64_t step = rounded(channels, kernels.lanes);
-    const auto slid = p.kernel_height == p.kernel_width &&
-                              (p.kernel_height == 3 || p.kernel_height == 5) &&
-                              p.dilation_height == 1 && p.dilation_width == 1 &&
-                              p.stride_height == p.stride_width && p.stride_height <= 2
-                          ? kernels.gradient[p.kernel_height][p.stride_height]
-                          : nullptr;
-    const Interior inner =
-        slid ? interior(p.in_width, p.out_width, p.pad_left, p.kernel_width, p.stride_width, 1)
-             : Interior{0, 0};
-    // Partial sums over a fixed number of row ranges, added in their order.
-    const EvenCut ranges(
-        p.batch * p.out_height,
-        std::max<std::int64_t>(1, (p.batch * p.out_height + tuning::tasks - 1) / tuning::tasks));
-    const std::int64_t size = p.taps() * step;
-    T* const partial = scratch.take<T>(ranges.count() * size);
-    const std::int64_t in_row = p.in_width * channels;
-    T* const zeros = scratch.take<T>(in_row);
-    std::fill(zeros, zeros + in_row, T(0));
-    // As many rows as keep the sums in registers for long, but in L1, and in L2 with the next ones.
-    const std::int64_t row_bytes =
-        (p.stride_height * in_row + p.out_width * channels) * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t most_rows = std::clamp<std::int64_t>(
-        std::min(256 / p.out_width, kVisitBytes / std::max<std::int64_t>(1, row_bytes)), 1,
-        kVisitRows);
-    const auto visit_rows = [&](std::int64_t row, std::int64_t end) {
-        return std::min({most_rows, end - row, p.out_height - row % p.out_height});
-    };
-    // What the windows of a row read besides those of the row before it.
-    const T* const x_end = x + p.batch * p.in_height * in_row;
-    const auto x_of = [&](std::int64_t row) {
-        const std::int64_t oy = row % p.out_height;
-        const std::int64_t top =
-            oy == 0 ? 0 : oy * p.stride_height - p.pad_top + p.kernel_height - p.stride_height;
-        return x +
-               (row / p.out_height * p.in_height + std::clamp<std::int64_t>(top, 0, p.in_height)) *
-                   in_row;
-    };
-    parallel_for(ranges.count(), p.flops() / kSpeed, [&](std::int64_t range) {
-        Scratch local;
-        T* const sums = partial + range * size;
-        std::fill(sums, sums + size, T(0));
-        const T** in = local.take<const T*>(
-            std::max(p.taps(), kVisitRows * p.stride_height + p.kernel_height));
-        T** to = local.take<T*>(p.taps());
-        const std::int64_t first = ranges.begin(range);
-        const std::int64_t end = first + ranges.size(range);
-        for (std::int64_t row = first; row < end;) {
-            const std::int64_t oy = row % p.out_height;
-            const T* image = x + row / p.out_height * p.in_height * in_row;
-            const T* dy_row = dy + row * p.out_width * channels;
-            const std::int64_t top = oy * p.stride_height - p.pad_top;
-            if (slid) {
-                const std::int64_t rows = visit_rows(row, end);
-                const std::int64_t next =
-                    row + rows < end || range + thread_count() >= ranges.count()
-                        ? row + rows
-                        : ranges.begin(range + thread_count());
-                const std::int64_t next_rows =
-                    next < p.batch * p.out_height ? visit_rows(next, p.batch * p.out_height) : 0;
-                const T* const next_x = x_of(next);
-                const std::int64_t x_size =
-                    std::min(next_rows * p.stride_height * in_row, x_end - next_x);
-                const T* const next_dy = dy + next * p.out_width * channels;
-                const std::int64_t dy_size = next_rows * p.out_width * channels;
-                const std::int64_t in_rows = (rows - 1) * p.stride_height + p.kernel_height;
-                for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
-                    for (std::int64_t r = 0; r < in_rows; ++r) {
-                        const bool inside = top + r >= 0 && top + r < p.in_height;
-                        in[r] = (inside ? image + (top + r) * in_row : zeros) + c;
-                    }
-                    slid({in, channels, p.in_width, p.pad_left, dy_row + c, channels,
-                          p.out_width * channels, sums + c, step, rows, p.out_width, inner.begin,
-                          inner.end,
-                          static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c)),
-                          part(kernels, next_x, x_size, c, channels),
-                          part(kernels, next_dy, dy_size, c, channels)});
-                }
-                row += rows;
-                continue;
-            }
-            for (std::int64_t ox = 0; ox < p.out_width; ++ox) {
-                int taps = 0;
-                for (std::int64_t r = 0; r < p.kernel_height; ++r) {
-                    const std::int64_t iy = top + r * p.dilation_height;
-                    if (iy < 0 || iy >= p.in_height) continue;
-                    for (std::int64_t s = 0; s < p.kernel_width; ++s) {
-                        const std::int64_t ix =
-                            ox * p.stride_width - p.pad_left + s * p.dilation_width;
-                        if (ix < 0 || ix >= p.in_width) continue;
-                        in[taps] = image + iy * in_row + ix * channels;
-                        to[taps++] = sums + (r * p.kernel_width + s) * step;
-                    }
-                }
-                kernels.gradient_pixel(in, to, taps, dy_row + ox * channels, channels);
-            }
-            ++row;
-        }
-    });
-    for (std::int64_t tap = 0; tap < p.taps(); ++tap) {
-        for (std::int64_t c = 0; c < channels; ++c) {
-            T sum = 0;
-            for (std::int64_t range = 0; range < ranges.count(); ++range) {
-                sum += partial[range * size + tap * step + c];
-            }
-            dw[tap * channels + c] = sum;
-        }
-    }
-}
-
 #define PYCONV_INSTANTIATE(T)                                                                 \
     template std::int64_t depthwise_weight_size<T>(const DepthwiseKernels<T>&,                \
                                                    const ConvolutionProblem&);                \
@@ -479,9 +327,7 @@ void depthwise_backward_weight(const DepthwiseKernels<T>& kernels,
                                        const T*, const T*, T*, const Epilogue<T>&);           \
     template void depthwise_backward_input<T>(const DepthwiseKernels<T>&,                     \
                                               const ConvolutionProblem&, const T*,            \
-                                              const WeightView<T>&, T*, const Epilogue<T>&);  \
-    template void depthwise_backward_weight<T>(const DepthwiseKernels<T>&,                    \
-                                               const ConvolutionProblem&, const T*, const T*, T*);
+                                              const WeightView<T>&, T*, const Epilogue<T>&);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)
 

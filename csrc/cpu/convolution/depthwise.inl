@@ -33,7 +33,6 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
 #pragma GCC unroll 9
     for (int y = 0; y < kHeight; ++y) {
         const T* row = p.in[y] + x * kStride * p.in_pixel;
-        // Shared out over the rows.
 #pragma GCC unroll 36
         for (int i = y * kLines / kHeight; i < (y + 1) * kLines / kHeight; ++i) {
             prefetch_l2(ahead + i * p.ahead.step);
@@ -93,21 +92,16 @@ PYCONV_INLINE void depthwise_row(const DepthwiseRows<T>& p) {
     std::int64_t x = 0;
     const char* ahead = p.ahead.at ? p.ahead.at : reinterpret_cast<const char*>(p.weight);
     const char* out_ahead = p.out_ahead.at;
-    for (; x + kColumns <= p.count; x += kColumns) {
-        depthwise_block<T, kSize, kStride, kRows, kColumns, kWhole>(p, x, bias, ahead, out_ahead);
-        ahead += depthwise_lines(kStride, kRows, kColumns) * p.ahead.step;
-        out_ahead += kRows * kColumns * p.out_ahead.step;
-    }
-    for (; x + 2 <= p.count; x += 2) {
-        depthwise_block<T, kSize, kStride, kRows, 2, kWhole>(p, x, bias, ahead, out_ahead);
-        ahead += depthwise_lines(kStride, kRows, 2) * p.ahead.step;
-        out_ahead += kRows * 2 * p.out_ahead.step;
-    }
-    for (; x < p.count; ++x) {
-        depthwise_block<T, kSize, kStride, kRows, 1, kWhole>(p, x, bias, ahead, out_ahead);
-        ahead += depthwise_lines(kStride, kRows, 1) * p.ahead.step;
-        out_ahead += kRows * p.out_ahead.step;
-    }
+    const auto block = [&](auto columns) PYCONV_INLINE_LAMBDA {
+        constexpr int kCount = decltype(columns)::value;
+        depthwise_block<T, kSize, kStride, kRows, kCount, kWhole>(p, x, bias, ahead, out_ahead);
+        x += kCount;
+        ahead += depthwise_lines(kStride, kRows, kCount) * p.ahead.step;
+        out_ahead += kRows * kCount * p.out_ahead.step;
+    };
+    while (x + kColumns <= p.count) block(std::integral_constant<int, kColumns>());
+    while (x + 2 <= p.count) block(std::integral_constant<int, 2>());
+    while (x < p.count) block(std::integral_constant<int, 1>());
     if (p.activation != Activation::none && p.activation != Activation::relu &&
         p.activation != Activation::relu6) {
         for (int r = 0; r < kRows; ++r) {

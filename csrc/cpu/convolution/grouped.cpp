@@ -100,6 +100,14 @@ constexpr std::int64_t kGradientBytes = 384 << 10;
 constexpr std::int64_t kGradientColumns = 18;
 constexpr std::int64_t kGradientRows = 8;
 
+// Brings a part of some memory into L2.
+template <class T>
+void bring(const T* at, std::int64_t size, std::int64_t part, std::int64_t parts) {
+    const auto* from = reinterpret_cast<const char*>(at + size * part / parts);
+    const auto* const end = reinterpret_cast<const char*>(at + size * (part + 1) / parts);
+    for (; from < end; from += 64) __builtin_prefetch(from, 0, 2);
+}
+
 }  // namespace
 
 std::string grouped_refuses(const ConvolutionProblem& p, Isa isa, bool float64) {
@@ -167,6 +175,9 @@ void run_grouped(const GroupedKernels<T>& kernels, const IndirectProblem<T>& p) 
     Scratch scratch;
     T* const zeros = scratch.take<T>(in_channels);
     std::fill(zeros, zeros + in_channels, T(0));
+    const T* const in_end = p.in + p.batch * p.in_image;
+    std::int64_t last_tap = 0;
+    for (const Tap& tap : p.taps) last_tap = std::max<std::int64_t>(last_tap, tap.y);
     const EvenCut strips(p.grid_height,
                          std::max<std::int64_t>(1, p.batch * p.grid_height / (tuning::tasks * 2)));
     const double flops = 2.0 * static_cast<double>(p.batch * p.grid_height * p.grid_width) *
@@ -207,12 +218,20 @@ void run_grouped(const GroupedKernels<T>& kernels, const IndirectProblem<T>& p) 
                          }
                          tile.taps = taps;
                          T* const out = p.out + image * p.out_image + gy * p.out_row;
+                         // What the next row of outputs reads besides.
+                         const std::int64_t next_row =
+                             std::max<std::int64_t>(0, (gy + 1) * p.step_y + last_tap);
+                         const T* const next = p.in + image * p.in_image + next_row * p.in_row;
+                         const std::int64_t next_size =
+                             std::clamp<std::int64_t>(in_end - next, 0, p.step_y * p.in_row);
+                         const std::int64_t calls = vector_blocks.count() * tiles.count();
                          for (std::int64_t block = 0; block < vector_blocks.count(); ++block) {
                              tile.first = vector_blocks.begin(block);
                              tile.end = tile.first + vector_blocks.size(block);
                              for (std::int64_t t = 0; t < tiles.count(); ++t) {
                                  tile.in = in + tiles.begin(t);
                                  tile.out = out + tiles.begin(t) * p.out_pixel;
+                                 bring(next, next_size, block * tiles.count() + t, calls);
                                  instances[tiles.size(t)](tile, p.epilogue);
                              }
                          }
@@ -253,9 +272,11 @@ void grouped_backward_weight(const GroupedKernels<T>& kernels, const Convolution
     T* const partial = scratch.take<T>(std::max<std::int64_t>(1, ranges.count()) * size);
     std::fill(partial, partial + std::max<std::int64_t>(1, ranges.count()) * size, T(0));
 
+    const T* const x_end = x + p.batch * p.in_height * in_row;
     // The rows [first, end) of one image, of which the same taps lie inside.
     const auto sum_rows = [&](T* sums, std::int64_t image, std::int64_t first, std::int64_t end,
-                              const Run& row_run, std::int64_t vector, int turn, int turns) {
+                              const Run& row_run, std::int64_t vector, int turn, int turns,
+                              Ahead& x_ahead, Ahead& dy_ahead) {
         const T* in[kMaxGradientTaps];
         T* to[kMaxGradientTaps];
         const std::int64_t channel = vector * lanes.in;
@@ -296,34 +317,54 @@ void grouped_backward_weight(const GroupedKernels<T>& kernels, const Convolution
                     to[i] = sums + (vector * p.taps() + r * p.kernel_width + c) * tap_size +
                             turn * kernels.lanes;
                 }
+                g.x_ahead = x_ahead;
+                g.dy_ahead = dy_ahead;
                 kernels.gradient[lanes.expands ? 1 : 0][turns][taps](g);
+                if (x_ahead.at) x_ahead = x_ahead.after(g.rows * g.columns);
+                if (dy_ahead.at) dy_ahead = dy_ahead.after(g.rows * g.columns);
             }
         }
     };
 
-    parallel_for(ranges.count(), p.flops() / tuning::flops_per_microsecond,
-                 [&](std::int64_t range) {
-                     T* const sums = partial + range * size;
-                     const std::int64_t end = ranges.begin(range) + ranges.size(range);
-                     for (std::int64_t row = ranges.begin(range); row < end;) {
-                         const std::int64_t image = row / p.out_height;
-                         const std::int64_t first = row % p.out_height;
-                         const std::int64_t last =
-                             std::min({first + block_rows, first + end - row, p.out_height});
-                         for (std::int64_t vector = 0; vector < vectors; ++vector) {
-                             for (int turn = 0; turn < lanes.side; turn += kernels.max_turns) {
-                                 const int turns = std::min(kernels.max_turns, lanes.side - turn);
-                                 for (const Run& run : row_runs) {
-                                     const std::int64_t from = std::max(first, run.begin);
-                                     const std::int64_t to = std::min(last, run.end);
-                                     if (from >= to) continue;
-                                     sum_rows(sums, image, from, to, run, vector, turn, turns);
-                                 }
-                             }
-                         }
-                         row += last - first;
-                     }
-                 });
+    parallel_for(
+        ranges.count(), p.flops() / tuning::flops_per_microsecond, [&](std::int64_t range) {
+            T* const sums = partial + range * size;
+            const std::int64_t end = ranges.begin(range) + ranges.size(range);
+            for (std::int64_t row = ranges.begin(range); row < end;) {
+                const std::int64_t image = row / p.out_height;
+                const std::int64_t first = row % p.out_height;
+                const std::int64_t last =
+                    std::min({first + block_rows, first + end - row, p.out_height});
+                // The next block, where it is not another thread's.
+                const std::int64_t next = row + last - first;
+                const std::int64_t steps =
+                    vectors * EvenCut(lanes.side, kernels.max_turns).count() *
+                    EvenCut(p.taps(), kMaxGradientTaps).count() * (last - first) * p.out_width;
+                const T* const next_x = x + (next / p.out_height * p.in_height +
+                                             next % p.out_height * p.stride_height) *
+                                                in_row;
+                const std::int64_t next_rows =
+                    std::min({block_rows, (thread_count() == 1 ? rows : end) - next,
+                              p.out_height - next % p.out_height});
+                const std::int64_t x_size =
+                    std::min(next_rows * p.stride_height * in_row, x_end - next_x);
+                Ahead x_ahead = spread_ahead(next_x, x_size * item, steps);
+                Ahead dy_ahead = spread_ahead(dy + next * dy_row, next_rows * dy_row * item, steps);
+                for (std::int64_t vector = 0; vector < vectors; ++vector) {
+                    for (int turn = 0; turn < lanes.side; turn += kernels.max_turns) {
+                        const int turns = std::min(kernels.max_turns, lanes.side - turn);
+                        for (const Run& run : row_runs) {
+                            const std::int64_t from = std::max(first, run.begin);
+                            const std::int64_t to = std::min(last, run.end);
+                            if (from >= to) continue;
+                            sum_rows(sums, image, from, to, run, vector, turn, turns, x_ahead,
+                                     dy_ahead);
+                        }
+                    }
+                }
+                row += last - first;
+            }
+        });
 
     for (std::int64_t range = 1; range < ranges.count(); ++range) {
         const T* const from = partial + range * size;

@@ -152,15 +152,18 @@ PYCONV_INLINE void grouped_gradient_rectangle(const GroupedGradient<T>& p) {
     const T* in[kTaps];
 #pragma GCC unroll 9
     for (int t = 0; t < kTaps; ++t) in[t] = p.in[t];
+    const char* x_ahead = p.x_ahead.at ? p.x_ahead.at : reinterpret_cast<const char*>(p.dy);
+    const char* dy_ahead = p.dy_ahead.at ? p.dy_ahead.at : reinterpret_cast<const char*>(p.dy);
     for (std::int64_t y = 0; y < p.rows; ++y) {
         const T* dy = p.dy + y * p.dy_row;
         std::int64_t at = y * p.in_row;
         for (std::int64_t x = 0; x < p.columns; ++x, dy += p.dy_pixel, at += p.in_pixel) {
             const V lanes = kWhole ? V::load(dy) : load(dy, p.out_lanes);
             const V d0 = permute(lanes, first);
-            // The next vector of channels, which comes next.
-            prefetch_l2(dy + kLanes);
-            prefetch_l2(in[kTaps - 1] + at + kLanes);
+            prefetch_l2(x_ahead);
+            x_ahead += p.x_ahead.step;
+            prefetch_l2(dy_ahead);
+            dy_ahead += p.dy_ahead.step;
             const V d1 = kTurns > 1 ? permute(lanes, second) : d0;
 #pragma GCC unroll 9
             for (int t = 0; t < kTaps; ++t) {

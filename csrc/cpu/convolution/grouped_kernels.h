@@ -61,6 +61,7 @@ struct GroupedGradient {
     int first_turn;
     T* const* sums;           // by tap, [rotation][lane]: added to
     int in_lanes, out_lanes;  // that may be read
+    Ahead x_ahead, dy_ahead;  // a step a pixel
 };
 
 template <class T>
