@@ -241,10 +241,12 @@ constexpr GroupedKernels<T> make_grouped_table() {
     add_group_sides<T, kMaxGroupSide>(table);
     add_group_gradients<T, 1, kMaxGradientTaps>(table);
     table.max_turns = 1;
+#if !defined(PYCONV_ISA_emulated512)
     if constexpr (Vec<T>::kLanes == 16) {
         add_group_gradients<T, 2, kMaxGradientTaps>(table);
         table.max_turns = 2;
     }
+#endif
     return table;
 }
 

@@ -125,7 +125,8 @@ void look_ahead(const IndirectProblem<T>& p, std::int64_t row0, std::int64_t row
     const std::int64_t plane = p.grid_height * p.grid_width;
     const bool scattered = p.taps.size() == 1 && p.step_y * p.step_x != 1;
     if (p.groups != 1 || scattered || p.taps.empty() || row0 >= p.batch * plane) return;
-    const Tap& last = p.taps.back();
+    const Tap& last = *std::max_element(p.taps.begin(), p.taps.end(),
+                                        [](const Tap& a, const Tap& b) { return a.y < b.y; });
     const std::int64_t y = row0 % plane / p.grid_width * p.step_y + last.y;
     const std::int64_t x = row0 % p.grid_width * p.step_x + last.x;
     const std::int64_t size = p.batch * p.in_image;
