@@ -74,6 +74,18 @@ Isa default_isa() {
     return isa;
 }
 
+bool stores_past_caches() {
+#ifdef PYCONV_X86
+    static const bool pays = [] {
+        __builtin_cpu_init();
+        return !__builtin_cpu_is("intel");
+    }();
+    return pays;
+#else
+    return false;
+#endif
+}
+
 Isa current_isa() { return thread_isa == kUnset ? default_isa() : static_cast<Isa>(thread_isa); }
 void set_thread_isa(Isa isa) { thread_isa = static_cast<int>(isa); }
 void clear_thread_isa() { thread_isa = kUnset; }

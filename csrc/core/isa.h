@@ -18,6 +18,9 @@ Isa isa_by_name(const std::string& name);
 Isa current_isa();
 void set_thread_isa(Isa isa);
 void clear_thread_isa();
+// Whether a core writes faster past its caches than through them where a result is large. Intel's
+// servers don't: a core has few such writes under way.
+bool stores_past_caches();
 // Reads PYCONV_ISA; throws std::invalid_argument where the processor can't.
 Isa default_isa();
 

@@ -173,7 +173,8 @@ class CachingPool {
     // What is cached above the limit; it is to be given back without the lock.
     std::vector<char*> drop_surplus() {
         std::vector<char*> surplus;
-        const std::size_t most = std::min(limit_, statistics_.high_water - statistics_.live);
+        const std::size_t wanted = std::max(statistics_.high_water, kLeast);
+        const std::size_t most = std::min(limit_, wanted - statistics_.live);
         while (statistics_.cached > most) surplus.push_back(drop_oldest());
         return surplus;
     }
@@ -191,6 +192,10 @@ class CachingPool {
         statistics_.cached -= reinterpret_cast<Header*>(memory)->size;
         return memory;
     }
+
+    // A network has results of many sizes, of which inference has two or three in use at a time:
+    // all sizes may stay, if they are no more than this together.
+    static constexpr std::size_t kLeast = std::size_t{64} << 20;
 
     std::size_t limit_;
     std::uint64_t releases_ = 0;

@@ -252,6 +252,55 @@ class PackedWeight:
         return y[:, :, 0, 0]
 
 
+class PreparedConvolution:
+    """`conv2d` with a packed weight and a bias, checked beforehand for images of one shape; a call
+    brings an image of that shape and of the weight's dtype, which nobody checks again.
+
+    Not public: `pyconv.nn.inference` runs layers with it.
+    """
+
+    __slots__ = ("_activation", "_call", "_rest", "_shape", "dtype")
+
+    def __init__(
+        self,
+        packed: PackedWeight,
+        bias: np.ndarray | None,
+        input_shape: tuple[int, ...],
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: Any,
+    ) -> None:
+        name, weight = "conv2d", packed.weight
+        shapes = (input_shape, weight.shape)
+        geometry, self._shape = _forward(
+            shapes, name, stride, padding, dilation, groups, weight.ndim - 2
+        )
+        _check_bias(name, bias, weight.shape[0])
+        check.same_dtype(name, weight=weight, bias=bias)
+        ready = packed._usable(geometry, packed.algorithm)
+        self.dtype = weight.dtype
+        self._call = (weight, ready, bias)
+        self._rest = (geometry, packed.algorithm)
+        self._activation: tuple[Any, int, float] = (None, 0, 0.0)
+
+    def __call__(self, x: np.ndarray, activation: Any, residual: np.ndarray | None) -> np.ndarray:
+        known, code, slope = self._activation
+        if activation is not known:
+            code, slope = check.activation("conv2d", activation)
+            self._activation = (activation, code, slope)
+        if residual is not None:
+            check.float_array("conv2d", "residual", residual, 4)
+            check.shape_of("conv2d", "residual", residual, self._shape, "that of the output")
+            if residual.dtype is not self.dtype:
+                check.same_dtype("conv2d", x=x, residual=residual)
+        weight, ready, bias = self._call
+        geometry, algorithm = self._rest
+        return _cpu.conv2d(
+            x, weight, ready, bias, residual, geometry, code, slope, algorithm, None
+        )  # fmt: skip
+
+
 def _packing_code(geometry: tuple[Any, ...]) -> tuple[int, ...]:
     # Padding doesn't matter to the packed form.
     return (*geometry[:2], 0, 0, 0, 0, *geometry[6:])

@@ -39,7 +39,7 @@ class Sequential(Module):
             self.register_module(name, module)
 
     def forward(self, x: Any) -> Any:
-        return run(list(self.children()), x)
+        return run([m for m in self._modules.values() if m is not None], x)
 
     def __len__(self) -> int:
         return len(self._modules)

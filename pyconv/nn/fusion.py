@@ -14,6 +14,10 @@ from typing import Any, TypeVar
 from pyconv.nn.activation import LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh
 from pyconv.nn.module import Module
 
+_ACTIVATIONS: dict[type, str] = {
+    ReLU: "relu", ReLU6: "relu6", LeakyReLU: "leaky_relu", Sigmoid: "sigmoid", Tanh: "tanh",
+}  # fmt: skip
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -38,8 +42,8 @@ def foldable(forward: F) -> F:
 def folds(module: Module, norm: Module) -> bool:
     """Whether the convolution can take over a normalisation; nobody listens in between."""
     return (
-        not (module.training or norm.training or norm._forward_hooks)
-        and getattr(type(norm).forward, "folds", False)
+        getattr(type(norm).forward, "folds", False)
+        and not (module.training or norm.training or norm._forward_hooks)
         and fuses(module, "norm")
     )
 
@@ -51,24 +55,24 @@ def fuses(module: Module, argument: str) -> bool:
 
 def fused_activation(module: Module) -> Any:
     """What an activation module is called in `functional`; None if it can't be fused."""
-    if module._forward_hooks:
+    name = _ACTIVATIONS.get(type(module))
+    if name is None or module._forward_hooks:
         return None
-    if type(module) is LeakyReLU:
-        return ("leaky_relu", module.negative_slope) if module.negative_slope > 0 else None
-    names: dict[type, str] = {ReLU: "relu", ReLU6: "relu6", Sigmoid: "sigmoid", Tanh: "tanh"}
-    return names.get(type(module))
+    if isinstance(module, LeakyReLU):
+        return (name, module.negative_slope) if module.negative_slope > 0 else None
+    return name
 
 
 def run(modules: list[Module], x: Any, activation: Any = None, residual: Any = None) -> Any:
     """The modules one after the other. `activation` and `residual` are for the last one, which
     must take them."""
-    i = 0
-    while i < len(modules):
+    i, count = 0, len(modules)
+    while i < count:
         module, options = modules[i], {}
-        if i + 1 < len(modules) and folds(module, modules[i + 1]):
+        if i + 1 < count and folds(module, modules[i + 1]):
             i += 1
             options["norm"] = modules[i]
-        if i + 1 == len(modules):
+        if i + 1 == count:
             if residual is not None:
                 options["residual"] = residual
             if activation is not None:

@@ -17,6 +17,7 @@ from pyconv._frozen import freeze, is_frozen, last_thaw, thaw
 from pyconv._runtime import get_float32_precision
 from pyconv.autograd import Tensor, is_grad_enabled
 from pyconv.functional._common import array_of, records
+from pyconv.kernels.convolution import PreparedConvolution
 
 Arrays = tuple[Any, ...]
 
@@ -43,7 +44,7 @@ class Ready:
     """
 
     __slots__ = (
-        "algorithm", "bias", "call", "links", "norm", "plain", "settings", "sources", "thaw",
+        "algorithm", "bias", "call", "links", "norm", "plain", "run", "settings", "sources", "thaw",
         "weight",
     )  # fmt: skip
 
@@ -58,6 +59,7 @@ class Ready:
         self.plain = plain
         self.bias = bias
         self.weight: kernels.PackedWeight | None = None
+        self.run: PreparedConvolution | None = None
         self.algorithm = ""
         self.call: Any = None
 
@@ -99,6 +101,7 @@ class Ready:
         if ready.weight is None or algorithm != self.algorithm or self.call[2] != call[2]:
             ready.weight = kernels.pack_weight(self.plain, call[0], **geometry, algorithm=algorithm)
             ready.weight.weight = self.plain  # no second copy
+        ready.run = PreparedConvolution(ready.weight, self.bias, call[0], **geometry)
         return ready
 
 
@@ -119,29 +122,25 @@ def convolve(conv: Any, norm: Any, x: Any, activation: Any, residual: Any) -> Te
     Returns None where a gradient is recorded, a module is in training, or the arguments are not
     such as the kernel takes: then the modules compute it, or raise the error.
     """
-    image = x.data if isinstance(x, Tensor) else x
-    added = residual.data if isinstance(residual, Tensor) else residual
-    given = [t for t in (x, residual) if isinstance(t, Tensor)]
-    if type(image) is not np.ndarray or records(*given):
+    recording = is_grad_enabled()
+    image, added = x, residual
+    if isinstance(x, Tensor):
+        image = x.data
+        if recording and x._requires_grad:
+            return None
+    if isinstance(residual, Tensor):
+        added = residual.data
+        if recording and residual._requires_grad:
+            return None
+    if type(image) is not np.ndarray:
         return None
     call = (image.shape, get_float32_precision(), _cpu.current_isa())
     ready = conv.__dict__.get("_ready")
-    if ready is None or not ready.runs(conv, norm, image, call, is_grad_enabled()):
+    if ready is None or not ready.runs(conv, norm, image, call, recording):
         ready = _ready_for(conv, norm, image, call)
     if ready is None:
         return None
-    y = kernels.conv2d(
-        image,
-        ready.weight,
-        ready.bias,
-        stride=conv.stride,
-        padding=conv.padding,
-        dilation=conv.dilation,
-        groups=conv.groups,
-        activation=activation,
-        residual=added,
-    )
-    return Tensor._wrap(y)
+    return Tensor._wrap(ready.run(image, activation, added))
 
 
 def _settings(conv: Any, norm: Any) -> tuple[Any, ...]:

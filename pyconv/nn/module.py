@@ -75,10 +75,11 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         output = self.forward(*inputs, **options)
-        for hook in list(self._forward_hooks.values()):
-            replaced = hook(self, inputs, output)
-            if replaced is not None:
-                output = replaced
+        if self._forward_hooks:
+            for hook in list(self._forward_hooks.values()):
+                replaced = hook(self, inputs, output)
+                if replaced is not None:
+                    output = replaced
         return output
 
     # -- attributes -----------------------------------------------------------------------------

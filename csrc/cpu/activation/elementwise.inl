@@ -20,8 +20,8 @@ PYCONV_INLINE void for_each_vector(T* y, std::int64_t n, bool past_caches, F f) 
         for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
             const Vec<T> a = f(i, kLanes);
             const Vec<T> b = f(i + kLanes, kLanes);
-            a.store(y + i);
-            b.store(y + i + kLanes);
+            put_in_order(a, y + i, Whole<T>(), false);
+            put_in_order(b, y + i + kLanes, Whole<T>(), false);
         }
         for (; i + kLanes <= n; i += kLanes) f(i, kLanes).store(y + i);
     }

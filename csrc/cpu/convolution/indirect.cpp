@@ -72,10 +72,9 @@ void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
     EvenCut tiles(block.rows, 1);
     std::int64_t* live_counts = nullptr;
     TapPair* live = nullptr;
-    const std::int64_t row_tiles =
-        EvenCut(block.rows, kernels.max_rows[panels.vectors(panel0)]).count();
-    Ahead ahead = spread_ahead(block.next, block.next_bytes,
-                               (panel1 - panel0) * row_tiles * block.tap_count * block.depth);
+    // The first tiles bring what the next block reads, the others needn't look ahead.
+    const char* ahead = reinterpret_cast<const char*>(block.next);
+    std::int64_t lines = ahead ? block.next_bytes / kLine : 0;
     for (std::int64_t panel = panel0; panel < panel1; ++panel) {
         const int vectors = panels.vectors(panel);
         if (vectors != cut_vectors) {
@@ -109,8 +108,9 @@ void multiply_rows(const DenseKernels<T>& kernels, const RowBlock<T>& block,
             tile.a = block.a + row;
             tile.tap = live + t * block.tap_count;
             tile.taps = live_counts[t];
-            tile.ahead = ahead;
-            ahead = ahead.after(tile.taps * tile.depth);
+            tile.ahead = lines > 0 ? ahead : nullptr;
+            ahead += tile.taps * tile.depth * kLine;
+            lines -= tile.taps * tile.depth;
             kernels.rows[vectors][rows](tile, e);
         }
     }
@@ -145,12 +145,15 @@ bool rows_share_sets(const IndirectProblem<T>& p, std::int64_t tallest) {
     return pitch % (tallest > 7 ? 4096 : 8192) == 0 && p.columns >= 64;
 }
 
+// The gap, in elements, that parts them.
+constexpr std::int64_t kSpread = 16;
+
 // A copy of the input with a gap after each pixel.
 template <class T>
 void spread_pixels(IndirectProblem<T>& p, Scratch& scratch) {
     const std::int64_t pixels = p.batch * p.in_height * p.in_width;
     const std::int64_t channels = p.in_pixel;
-    const std::int64_t pitch = channels + 16;
+    const std::int64_t pitch = channels + kSpread;
     T* const copy = scratch.take<T>(pixels * pitch);
     const EvenCut cut(pixels, std::max<std::int64_t>(1, 65536 / channels));
     const T* const from = p.in;
@@ -174,8 +177,6 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& prob
     if (rows == 0 || p.columns == 0) return;
     const Panels<T> panels(kernels, p.columns);
     const std::int64_t tallest = kernels.max_rows[panels.vectors(0)];
-    Scratch scratch;
-    if (rows_share_sets(p, tallest) && !p.taps.empty()) spread_pixels(p, scratch);
     const bool by_panel = p.packed == nullptr;
     const std::int64_t per_block =
         by_panel ? rows
@@ -187,6 +188,12 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& prob
     const EvenCut shares(panels.count(),
                          std::max<std::int64_t>(1, panels.count() * cells / tuning::tasks));
     const auto taps = static_cast<std::int64_t>(p.taps.size());
+    // One tap and one task a block: the block spreads its own rows, which then stay in L2.
+    Scratch scratch;
+    const bool share_sets = rows_share_sets(p, tallest) && taps > 0;
+    const bool spread_rows =
+        share_sets && !by_panel && p.groups == 1 && taps == 1 && shares.count() == 1;
+    if (share_sets && !spread_rows) spread_pixels(p, scratch);
     const std::int64_t per_group = panels.size(p.packed_taps * p.depth);
 
     // Neighbouring groups of a block share its pointers, which move on by a group's channels; so do
@@ -214,6 +221,15 @@ void run_indirect(const DenseKernels<T>& kernels, const IndirectProblem<T>& prob
         T** c = local.take<T*>(count);
         point(p, p.in + group * p.depth, p.out + group * p.columns, static_cast<const T*>(zeros),
               blocks.begin(block), count, a, c);
+        if (spread_rows) {
+            const std::int64_t pitch = p.depth + kSpread;
+            T* const spread = local.take<T>(count * pitch);
+            for (std::int64_t i = 0; i < count; ++i) {
+                if (a[i] == zeros) continue;
+                std::memcpy(spread + i * pitch, a[i], p.depth * sizeof(T));
+                a[i] = spread + i * pitch;
+            }
+        }
         Epilogue<T> e = p.epilogue;
         if (e.bias) e.bias += group * p.columns;
         RowBlock<T> rows_of_block{a,    count,   c,       count, p.taps.data(),

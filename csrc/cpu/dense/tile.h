@@ -19,6 +19,9 @@ struct Epilogue {
     T slope = 0;
 };
 
+// A line of the caches, in bytes.
+inline constexpr std::int64_t kLine = 64;
+
 // Memory that comes after what a tile reads: it is brought into L2 while the sum runs, `step` bytes
 // each time that k goes on. The hardware can't guess it where rows are read side by side.
 struct Ahead {
@@ -33,7 +36,7 @@ struct Ahead {
 inline Ahead spread_ahead(const void* at, std::int64_t bytes, std::int64_t steps) {
     if (!at || bytes <= 0 || steps <= 0) return {};
     const std::int64_t step = (bytes + steps - 1) / steps;
-    return {static_cast<const char*>(at), step < 64 ? step : 64};
+    return {static_cast<const char*>(at), step < kLine ? step : kLine};
 }
 
 // Rows of A by pointers: the sum runs over `taps` runs of `depth` neighbouring elements each.
@@ -53,8 +56,8 @@ struct RowTile {
     std::int64_t b_tap;
     std::int64_t b_step;
     T* const* c;
-    int last;  // columns in the last vector; the others are whole
-    Ahead ahead = {};
+    int last;                     // columns in the last vector; the others are whole
+    const char* ahead = nullptr;  // brought into L2, a line for each step of the sum
 };
 
 // Outer products: column k of A is `rows` neighbouring elements at a + offset[k] (or a + k * a_step

@@ -7,6 +7,8 @@
 // 4 cycles on two ports.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/activation/activate.h"
 #include "cpu/dense/tile.h"
 #include "cpu/simd/vector.h"
@@ -41,85 +43,76 @@ __attribute__((noinline)) void finish_row(const T* sums, T* row, int vectors, in
     }
 }
 
-// The usual last steps, unrolled with the tile in registers; kWhole: the last vector is.
-template <class T, int kRows, int kVectors, bool kWhole, class Row>
-PYCONV_INLINE void finish_plain(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last, const T* bias,
-                                bool relu) {
-    using V = Vec<T>;
-    constexpr int kLanes = V::kLanes;
-    V biases[kVectors];
-#pragma GCC unroll 3
-    for (int j = 0; j < kVectors; ++j) {
-        const bool whole = kWhole || j < kVectors - 1;
-        biases[j] = !bias   ? V::zero()
-                    : whole ? V::load(bias + j * kLanes)
-                            : V::load_partial(bias + j * kLanes, last);
-    }
+// Calls f(sum, j, p) for every vector of a tile: vector j of a row, which belongs to p.
+template <class T, int kRows, int kVectors, class Row, class Function>
+PYCONV_INLINE void for_each_vector(Vec<T> (&sum)[kRows][kVectors], Row&& c, Function&& f) {
 #pragma GCC unroll 14
     for (int i = 0; i < kRows; ++i) {
         T* const row = c(i);
 #pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) {
-            V s = sum[i][j] + biases[j];
-            if (relu) s = max(V::zero(), s);
-            if (kWhole || j < kVectors - 1) {
-                s.store(row + j * kLanes);
-            } else {
-                s.store_partial(row + j * kLanes, last);
-            }
-        }
+        for (int j = 0; j < kVectors; ++j) f(sum[i][j], j, row + j * Vec<T>::kLanes);
     }
 }
 
+// The usual last steps, each a pass over the tile in registers; kWhole: the last vector is.
 template <class T, int kRows, int kVectors, bool kWhole, class Row>
-PYCONV_INLINE void finish_adding(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last) {
+PYCONV_INLINE void finish_in_registers(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last,
+                                       const Epilogue<T>& e) {
     using V = Vec<T>;
-    constexpr int kLanes = V::kLanes;
-#pragma GCC unroll 14
-    for (int i = 0; i < kRows; ++i) {
-        T* const row = c(i);
+    const auto load = [&](const T* p, int j) PYCONV_INLINE_LAMBDA {
+        return kWhole || j < kVectors - 1 ? V::load(p) : V::load_partial(p, last);
+    };
+    if (e.accumulate) {
+        for_each_vector<T>(
+            sum, c, [&](V& s, int j, const T* p) PYCONV_INLINE_LAMBDA { s = s + load(p, j); });
+    }
+    if (e.bias) {
+        V bias[kVectors];
 #pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) {
-            T* const p = row + j * kLanes;
-            if (kWhole || j < kVectors - 1) {
-                (sum[i][j] + V::load(p)).store(p);
-            } else {
-                (sum[i][j] + V::load_partial(p, last)).store_partial(p, last);
-            }
+        for (int j = 0; j < kVectors; ++j) bias[j] = load(e.bias + j * V::kLanes, j);
+        for_each_vector<T>(sum, c,
+                           [&](V& s, int j, const T*) PYCONV_INLINE_LAMBDA { s = s + bias[j]; });
+    }
+    if (e.residual_offset != 0) {
+        const V scale = V::broadcast(e.residual_scale);
+        for_each_vector<T>(sum, c, [&](V& s, int j, const T* p) PYCONV_INLINE_LAMBDA {
+            s = fma(scale, load(p + e.residual_offset, j), s);
+        });
+    }
+    if (e.activation != Activation::none) {
+        for_each_vector<T>(sum, c,
+                           [](V& s, int, const T*) PYCONV_INLINE_LAMBDA { s = max(V::zero(), s); });
+        if (e.activation == Activation::relu6) {
+            const V six = V::broadcast(T(6));
+            for_each_vector<T>(
+                sum, c, [six](V& s, int, const T*) PYCONV_INLINE_LAMBDA { s = min(six, s); });
         }
     }
+    for_each_vector<T>(sum, c, [&](V& s, int j, T* p) PYCONV_INLINE_LAMBDA {
+        if (kWhole || j < kVectors - 1) {
+            s.store(p);
+        } else {
+            s.store_partial(p, last);
+        }
+    });
 }
 
 // Stores a tile; c(i) is its row i.
 template <class T, int kRows, int kVectors, class Row>
 PYCONV_INLINE void finish(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last, const Epilogue<T>& e) {
-    using V = Vec<T>;
-    constexpr int kLanes = V::kLanes;
-    const bool relu = e.activation == Activation::relu;
-    if (e.alpha == T(1) && e.residual_offset == 0 && (e.activation == Activation::none || relu)) {
-        if (!e.accumulate) {
-            if (last == kLanes) {
-                finish_plain<T, kRows, kVectors, true>(sum, c, last, e.bias, relu);
-            } else {
-                finish_plain<T, kRows, kVectors, false>(sum, c, last, e.bias, relu);
-            }
-            return;
+    constexpr int kLanes = Vec<T>::kLanes;
+    if (e.alpha == T(1) && e.activation <= Activation::relu6) {
+        if (last == kLanes) {
+            finish_in_registers<T, kRows, kVectors, true>(sum, c, last, e);
+        } else {
+            finish_in_registers<T, kRows, kVectors, false>(sum, c, last, e);
         }
-        if (!e.bias && !relu) {
-            if (last == kLanes) {
-                finish_adding<T, kRows, kVectors, true>(sum, c, last);
-            } else {
-                finish_adding<T, kRows, kVectors, false>(sum, c, last);
-            }
-            return;
-        }
+        return;
     }
-    alignas(64) T sums[kRows][kVectors * kLanes];
-#pragma GCC unroll 14
-    for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) sum[i][j].store(&sums[i][j * kLanes]);
-    }
+    T sums[kRows][kVectors * kLanes];
+    for_each_vector<T>(
+        sum, [&](int i) { return sums[i]; },
+        [](Vec<T>& s, int, T* p) PYCONV_INLINE_LAMBDA { s.store(p); });
     for (int i = 0; i < kRows; ++i) finish_row(sums[i], c(i), kVectors, last, e);
 }
 
@@ -133,36 +126,62 @@ void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
 #pragma GCC unroll 3
         for (int j = 0; j < kVectors; ++j) sum[i][j] = V::zero();
     }
-    // The lines of the result come while the sum runs.
+    // The lines of the result, and what is added to it, come while the sum runs.
 #pragma GCC unroll 14
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) __builtin_prefetch(tile.c[i] + j * kLanes, 1, 3);
+        for (int j = 0; j < kVectors; ++j) prefetch_write(tile.c[i] + j * kLanes);
     }
+    if (epilogue.residual_offset != 0) {
+        for (int i = 0; i < kRows; ++i) {
+            const T* const row = tile.c[i] + epilogue.residual_offset;
+#pragma GCC unroll 3
+            for (int j = 0; j < kVectors; ++j) prefetch(row + j * kLanes);
+        }
+    }
+    // The pointers of more than seven rows don't fit the registers, and a processor that decodes
+    // four instructions a cycle has little room beside two FMAs: two steps share what they can, and
+    // there is a loop without the prefetches that lie further ahead.
+    constexpr bool kTall = kRows > 7;
+    constexpr int kUnroll = kTall ? 2 : 1;
     const std::int64_t depth = tile.depth;
     const std::int64_t step = tile.b_step;
-    const char* ahead = tile.ahead.at ? tile.ahead.at : reinterpret_cast<const char*>(tile.b);
-    const std::int64_t ahead_step = tile.ahead.step;
-    for (std::int64_t t = 0; t < tile.taps; ++t) {
-        const T* a[kRows];
+    const char* ahead = tile.ahead;
+    const auto add_products = [&](auto looks_ahead) PYCONV_INLINE_LAMBDA {
+        for (std::int64_t t = 0; t < tile.taps; ++t) {
+            const T* a[kRows];
 #pragma GCC unroll 14
-        for (int i = 0; i < kRows; ++i) a[i] = tile.a[tile.tap[t].a * tile.a_tap + i];
-        const T* b = tile.b + tile.tap[t].b * tile.b_tap;
-        for (std::int64_t k = 0; k < depth; ++k) {
-            V w[kVectors];
+            for (int i = 0; i < kRows; ++i) a[i] = tile.a[tile.tap[t].a * tile.a_tap + i];
+            const T* b = tile.b + tile.tap[t].b * tile.b_tap;
+            const auto product = [&](std::int64_t k, int u) PYCONV_INLINE_LAMBDA {
+                const T* const from = b + u * step;
+                V w[kVectors];
 #pragma GCC unroll 3
-            for (int j = 0; j < kVectors; ++j) w[j] = V::load(b + j * kLanes);
-            prefetch(reinterpret_cast<const char*>(b) + 4096);
-            prefetch_l2(ahead);
-            ahead += ahead_step;
+                for (int j = 0; j < kVectors; ++j) w[j] = V::load(from + j * kLanes);
+                prefetch(reinterpret_cast<const char*>(from) + 4096);
+                if constexpr (looks_ahead) {
+                    prefetch_l2(ahead);
+                    ahead += kLine;
+                }
 #pragma GCC unroll 14
-            for (int i = 0; i < kRows; ++i) {
-                const V x = V::broadcast(a[i][k]);
+                for (int i = 0; i < kRows; ++i) {
+                    const V x = V::broadcast(a[i][k + u]);
 #pragma GCC unroll 3
-                for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(x, w[j], sum[i][j]);
+                    for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(x, w[j], sum[i][j]);
+                }
+            };
+            std::int64_t k = 0;
+            for (; k + kUnroll <= depth; k += kUnroll, b += kUnroll * step) {
+#pragma GCC unroll 2
+                for (int u = 0; u < kUnroll; ++u) product(k, u);
             }
-            b += step;
+            if (k < depth) product(k, 0);
         }
+    };
+    if (ahead) {
+        add_products(std::true_type());
+    } else {
+        add_products(std::false_type());
     }
     finish<T, kRows, kVectors>(sum, [&](int i) { return tile.c[i]; }, tile.last, epilogue);
 }

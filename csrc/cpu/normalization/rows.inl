@@ -106,7 +106,7 @@ PYCONV_INLINE void normalize_rows_with(const NormalizeRows<T>& p, A activation) 
             Vec<T> v = fma(load(p.x + at, lanes) - load(p.mean + j, lanes),
                            load(p.scale + j, lanes), load(p.beta + j, lanes));
             if constexpr (kResidual) v = v + load(p.residual + at, lanes);
-            put(activate(activation, v, p.slope), p.y + at, lanes, p.past_caches);
+            put_in_order(activate(activation, v, p.slope), p.y + at, lanes, p.past_caches);
         });
     }
     if (p.past_caches) stream_fence();
@@ -195,7 +195,8 @@ void gradient_rows(const GradientRows<T>& p) {
                 const V deviation = load(p.x + at, lanes) - load(p.mean + j, lanes);
                 V dz = through(load(p.dy + at, lanes), deviation, at, j, lanes);
                 dz = fma(dz, load(p.scale + j, lanes), load(p.offset + j, lanes));
-                put(fma(deviation, load(p.slope + j, lanes), dz), p.dx + at, lanes, p.past_caches);
+                put_in_order(fma(deviation, load(p.slope + j, lanes), dz), p.dx + at, lanes,
+                             p.past_caches);
             });
         }
     });

@@ -107,7 +107,7 @@ PYCONV_INLINE void sum_run_with(const SumRun<T>& p) {
         }
 #pragma GCC unroll 4
         for (int v = 0; v < kCount; ++v) {
-            put(total[v], p.out + block.out + v * block.out_next, lanes, p.past_caches);
+            put_in_order(total[v], p.out + block.out + v * block.out_next, lanes, p.past_caches);
         }
     });
 }
@@ -119,8 +119,8 @@ PYCONV_INLINE void copy_run(const SumRun<T>& p) {
     for_blocks<T>(p, [&](auto vectors, auto lanes, const Block& block) PYCONV_INLINE_LAMBDA {
 #pragma GCC unroll 4
         for (int v = 0; v < decltype(vectors)::value; ++v) {
-            put(load(in + block.in + v * block.in_next, lanes),
-                p.out + block.out + v * block.out_next, lanes, p.past_caches);
+            put_in_order(load(in + block.in + v * block.in_next, lanes),
+                         p.out + block.out + v * block.out_next, lanes, p.past_caches);
         }
     });
 }

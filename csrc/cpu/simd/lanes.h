@@ -43,6 +43,13 @@ template <class T>
 PYCONV_INLINE void put(Vec<T> v, T* p, int lanes, bool) {
     store(v, p, lanes);
 }
+// The same in a result that is written from begin to end. Else its lines are asked for 2 KiB ahead,
+// to be written: a store that misses fetches its line only when it is its turn.
+template <class T, class L>
+PYCONV_INLINE void put_in_order(Vec<T> v, T* p, L lanes, bool past_caches) {
+    if (!past_caches) prefetch_write(p + 2048 / sizeof(T));
+    put(v, p, lanes, past_caches);
+}
 // What was written past the caches is there for other threads from here on.
 PYCONV_INLINE void stream_fence() {
 #if defined(PYCONV_ISA_avx512) || defined(PYCONV_ISA_avx2)
