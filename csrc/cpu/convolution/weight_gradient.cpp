@@ -319,17 +319,26 @@ class WeightGradient {
                              std::max<std::int64_t>(1, strips_.count() * coarse / tuning::tasks));
         const double work = 2.0 * static_cast<double>(block.pixels) * p_.group_out() *
                             p_.group_in() * p_.taps() / tuning::flops_per_microsecond;
-        // The next block, each cell its part.
+        // What the next block reads, x and then dy, each tile its part.
         const std::int64_t cells = coarse * shares.count();
-        const std::int64_t steps = coarse * strips_.count() * block.pixels;
         const bool whole_rows = p_.groups == 1 && next != nullptr;
-        const Ahead x_ahead =
-            whole_rows ? spread_ahead(input_of(*next), input_bytes(*next), steps) : Ahead{};
-        const Ahead dy_ahead = whole_rows ? spread_ahead(dy_of(0, *next),
-                                                         next->pixels * p_.out_channels *
-                                                             static_cast<std::int64_t>(sizeof(T)),
-                                                         steps)
-                                          : Ahead{};
+        const auto* const next_x =
+            reinterpret_cast<const char*>(whole_rows ? input_of(*next) : nullptr);
+        const auto* const next_dy =
+            reinterpret_cast<const char*>(whole_rows ? dy_of(0, *next) : nullptr);
+        const std::int64_t x_bytes = whole_rows ? input_bytes(*next) : 0;
+        const std::int64_t dy_bytes =
+            whole_rows ? next->pixels * p_.out_channels * static_cast<std::int64_t>(sizeof(T)) : 0;
+        const std::int64_t steps = coarse * strips_.count() * block.pixels;
+        Ahead whole = spread_ahead(next_x, x_bytes + dy_bytes, steps);
+        whole.step = std::max(whole.step, kLine / 2);  // rather none than a line many times
+        const std::int64_t per_tile = block.pixels * whole.step;
+        const auto ahead_of = [&](std::int64_t tile) -> Ahead {
+            const std::int64_t begin = tile * per_tile;
+            if (begin < x_bytes) return {next_x + begin, whole.step};
+            const std::int64_t dy_begin = begin - (x_bytes + per_tile - 1) / per_tile * per_tile;
+            return dy_begin < dy_bytes ? Ahead{next_dy + dy_begin, whole.step} : Ahead{};
+        };
         parallel_for(cells, work, [&](std::int64_t cell) {
             const std::int64_t share = cell % shares.count();
             const std::int64_t tap = cell / shares.count() % tap_rows_;
@@ -339,10 +348,7 @@ class WeightGradient {
                 runs_ ? p_.kernel_width * p_.in_channels : p_.group_in();
             OuterTile<T> tile{};
             tile.depth = block.pixels;
-            const std::int64_t before =
-                ((panel * tap_rows_ + tap) * strips_.count() + shares.begin(share)) * block.pixels;
-            if (x_ahead.at) tile.a_ahead = x_ahead.after(before);
-            if (dy_ahead.at) tile.b_ahead = dy_ahead.after(before);
+            const std::int64_t tiles_before = (panel * tap_rows_ + tap) * strips_.count();
             if (dy_in_place_) {
                 tile.b = dy_of(group, block) + panels_.first(panel);
                 tile.b_step = p_.out_channels;
@@ -367,9 +373,8 @@ class WeightGradient {
                 }
                 tile.c = dw + (tap * tap_channels + channel) * p_.out_channels +
                          group * p_.group_out() + panels_.first(panel);
+                if (whole.at) tile.ahead = ahead_of(tiles_before + strip);
                 kernels_.outer[vectors][strips_.size(strip)](tile, epilogue);
-                if (x_ahead.at) tile.a_ahead = tile.a_ahead.after(block.pixels);
-                if (dy_ahead.at) tile.b_ahead = tile.b_ahead.after(block.pixels);
             }
         });
     }

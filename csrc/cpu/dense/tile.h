@@ -74,7 +74,7 @@ struct OuterTile {
     T* c;
     std::int64_t c_step;  // elements from one row of c to the next
     int last;
-    Ahead a_ahead = {}, b_ahead = {};
+    Ahead ahead = {};
 };
 
 inline constexpr int kMaxTileRows = 14;

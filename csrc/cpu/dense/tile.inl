@@ -178,7 +178,7 @@ void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
             if (k < depth) product(k, 0);
         }
     };
-    if (ahead) {
+    if (kFusedMultiplyAdd && ahead) {  // else it isn't made for speed, but to be small
         add_products(std::true_type());
     } else {
         add_products(std::false_type());
@@ -196,40 +196,55 @@ void outer_tile(const OuterTile<T>& tile, const Epilogue<T>& epilogue) {
 #pragma GCC unroll 3
         for (int j = 0; j < kVectors; ++j) sum[i][j] = V::zero();
     }
+    // As above: two steps share what they can, and there is a loop without far prefetches.
+    constexpr int kUnroll = kRows > 7 ? 2 : 1;
     const T* b = tile.b;
     const std::int64_t step = tile.b_step;
-    const char* a_ahead = tile.a_ahead.at ? tile.a_ahead.at : reinterpret_cast<const char*>(b);
-    const char* b_ahead = tile.b_ahead.at ? tile.b_ahead.at : reinterpret_cast<const char*>(b);
-    const auto outer_product = [&](const T* a) PYCONV_INLINE_LAMBDA {
-        V w[kVectors];
+    const char* ahead = tile.ahead.at;
+    const auto add_products = [&](auto looks_ahead) PYCONV_INLINE_LAMBDA {
+        const auto outer_product = [&](const T* a, int u) PYCONV_INLINE_LAMBDA {
+            V w[kVectors];
 #pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) w[j] = V::load(b + j * kLanes);
-        prefetch_l2(a_ahead);
-        a_ahead += tile.a_ahead.step;
-        prefetch_l2(b_ahead);
-        b_ahead += tile.b_ahead.step;
+            for (int j = 0; j < kVectors; ++j) w[j] = V::load(b + u * step + j * kLanes);
+            if constexpr (looks_ahead) {
+                prefetch_l2(ahead);
+                ahead += tile.ahead.step;
+            }
 #pragma GCC unroll 14
-        for (int i = 0; i < kRows; ++i) {
-            const V x = V::broadcast(a[i]);
+            for (int i = 0; i < kRows; ++i) {
+                const V x = V::broadcast(a[i]);
 #pragma GCC unroll 3
-            for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(x, w[j], sum[i][j]);
+                for (int j = 0; j < kVectors; ++j) sum[i][j] = fma(x, w[j], sum[i][j]);
+            }
+        };
+        const std::int64_t depth = tile.depth;
+        std::int64_t k = 0;
+        if (tile.offset) {
+            for (; k + kUnroll <= depth; k += kUnroll, b += kUnroll * step) {
+#pragma GCC unroll 2
+                for (int u = 0; u < kUnroll; ++u) {
+                    prefetch(reinterpret_cast<const char*>(b + u * step) + 2048);
+                    outer_product(tile.a + tile.offset[k + u], u);
+                }
+            }
+            if (k < depth) outer_product(tile.a + tile.offset[k], 0);
+        } else {
+            // Rows that lie where they are used come from L2 and further: some steps ahead.
+            constexpr std::int64_t kAhead = 12;
+            const std::int64_t a_soon = kAhead * tile.a_step;
+            const std::int64_t b_soon = kAhead * step;
+            for (const T* a = tile.a; k < depth; ++k, a += tile.a_step, b += step) {
+                prefetch(a + a_soon);
+#pragma GCC unroll 3
+                for (int j = 0; j < kVectors; ++j) prefetch(b + b_soon + j * kLanes);
+                outer_product(a, 0);
+            }
         }
-        b += step;
     };
-    if (tile.offset) {
-        for (std::int64_t k = 0; k < tile.depth; ++k) outer_product(tile.a + tile.offset[k]);
+    if (kFusedMultiplyAdd && ahead) {
+        add_products(std::true_type());
     } else {
-        const T* a = tile.a;
-        // Rows that lie where they are used come from L2 and further: some steps ahead.
-        constexpr std::int64_t kAhead = 12;
-        const std::int64_t a_soon = kAhead * tile.a_step;
-        const std::int64_t b_soon = kAhead * step;
-        for (std::int64_t k = 0; k < tile.depth; ++k, a += tile.a_step) {
-            prefetch(a + a_soon);
-#pragma GCC unroll 3
-            for (int j = 0; j < kVectors; ++j) prefetch(b + b_soon + j * kLanes);
-            outer_product(a);
-        }
+        add_products(std::false_type());
     }
     finish<T, kRows, kVectors>(
         sum, [&](int i) { return tile.c + i * tile.c_step; }, tile.last, epilogue);
