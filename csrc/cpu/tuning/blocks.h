@@ -49,7 +49,7 @@ constexpr std::int64_t winograd_gradient_tiles(std::int64_t channels, std::int64
     const std::int64_t balance = channels * columns / (channels + columns);
     return balance < 64 ? 64 : balance > 128 ? 128 : balance;
 }
-constexpr std::int64_t winograd_gradient_bytes = 4 << 20;
+constexpr std::int64_t winograd_gradient_bytes = 640 << 10;
 // Fewer channels than this, and the transforms cost more than they save.
 constexpr std::int64_t winograd_channels = 16;
 // For estimates, in flops that the tiles do meanwhile: an element transformed there or back; a byte
