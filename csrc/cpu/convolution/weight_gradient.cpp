@@ -197,6 +197,25 @@ class WeightGradient {
         return seen;
     }
 
+    // Output rows of a block, of which there is one where its pixels are a row, or several images'.
+    struct Rows {
+        std::int64_t begin, end;
+    };
+    std::int64_t row_length(const Block& block) const {
+        return flat_ || block.images > 1 ? block.pixels : p_.out_width;
+    }
+    // Those for which a tap is not in the padding above or below the image.
+    Rows rows_seen(const Block& block, std::int64_t tap) const {
+        if (flat_ || block.images > 1) return {0, 1};
+        const std::int64_t r = runs_ ? tap : tap / p_.kernel_width;
+        const std::int64_t y0 = block.row * p_.stride_height + r * p_.dilation_height - p_.pad_top;
+        const std::int64_t s = p_.stride_height;
+        const std::int64_t begin = y0 < 0 ? std::min((s - 1 - y0) / s, block.rows) : 0;
+        const std::int64_t left = p_.in_height - y0;
+        const std::int64_t end = left <= 0 ? 0 : std::min((left + s - 1) / s, block.rows);
+        return {begin, std::max(begin, end)};
+    }
+
     // What a block reads of the image, without its halo.
     const T* input_of(const Block& block) const {
         if (flat_) return x_ + block.pixel * p_.in_channels;
@@ -346,8 +365,10 @@ class WeightGradient {
             const int vectors = panels_.vectors(panel);
             const std::int64_t tap_channels =
                 runs_ ? p_.kernel_width * p_.in_channels : p_.group_in();
+            const Rows rows = rows_seen(block, tap);
             OuterTile<T> tile{};
-            tile.depth = block.pixels;
+            tile.depth = (rows.end - rows.begin) * row_length(block);
+            const std::int64_t skipped = rows.begin * row_length(block);
             const std::int64_t tiles_before = (panel * tap_rows_ + tap) * strips_.count();
             if (dy_in_place_) {
                 tile.b = dy_of(group, block) + panels_.first(panel);
@@ -356,6 +377,7 @@ class WeightGradient {
                 tile.b = w.dy + panels_.offset(panel, block.pixels);
                 tile.b_step = panels_.width(panel);
             }
+            tile.b += skipped * tile.b_step;
             tile.c_step = p_.out_channels;
             tile.last = panels_.last(panel);
             for (std::int64_t strip = shares.begin(share);
@@ -369,7 +391,7 @@ class WeightGradient {
                     tile.a_step = p_.in_channels;
                 } else {
                     tile.a = w.x + w.taps[tap] + (runs_ ? channel : strip * strip_step_);
-                    tile.offset = w.offsets;
+                    tile.offset = w.offsets + skipped;
                 }
                 tile.c = dw + (tap * tap_channels + channel) * p_.out_channels +
                          group * p_.group_out() + panels_.first(panel);

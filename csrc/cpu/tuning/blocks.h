@@ -23,6 +23,9 @@ constexpr std::int64_t gemm_in_place = 24 << 10;
 // weight pass.
 constexpr std::int64_t convolution_pixels(int lanes) { return lanes >= 16 ? 140 : 96; }
 
+// Part of the taps on padding from which on rows are sorted by the taps that they see.
+constexpr double sorted_dead_taps = 0.25;
+
 // From this size on a weight is packed panel by panel where it is used, if the rows are so few that
 // all of them stay in L2 beside a panel: the whole weight would go to L3 and back.
 constexpr std::int64_t weight_by_panel = 512 << 10;
