@@ -128,7 +128,13 @@ PROBLEMS = [
 LARGE = [  # cut into many tasks in every direction
     Problem((1, 264, 7, 7), (520, 264, 3, 3), 1, 1),  # a large weight, few rows
     Problem((1, 512, 9, 9), (300, 512, 1, 1), 2),
+    # A dilation that leaves half of the taps on padding, whole rows of them, with and without a
+    # stride; the same of an image whose rows are blocks of their own.
+    Problem((2, 20, 13, 14), (33, 20, 3, 3), 1, 7, 7),
+    Problem((1, 20, 19, 15), (33, 20, 3, 3), (2, 1), (12, 7), (12, 7)),
+    Problem((1, 14, 40, 44), (18, 14, 3, 3), 1, 24, 24),
     Problem((1, 1024, 5, 6), (70, 1024, 1, 1)),  # rows that share the sets of L1
+    Problem((15, 1024, 14, 11), (64, 1024, 1, 1)),  # and are spread by each block
     Problem((1, 1030, 17, 16), (130, 1030, 1, 1)),  # the same, in the weight gradient
     Problem((1, 2048, 3, 4), (64, 1024, 3, 3), 1, 1, 1, 2),
     Problem((2, 24, 20, 21), (72, 24, 3, 3), 1, 1),

@@ -102,6 +102,23 @@ def test_residual_and_activation_are_fused(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(actual, np.clip(y, 0, 6), atol=1e-12)
 
 
+def test_bad_residuals_are_refused_also_by_a_layer_that_is_ready(rng: np.random.Generator) -> None:
+    layer, x = nn.Conv2d(8, 16, 3).eval(), image(rng)
+    y = run(layer, x)
+    assert "_ready" in layer.__dict__
+    with no_grad():
+        twice = layer(x, residual=y)
+        np.testing.assert_array_equal(twice.data, y + y)
+        with pytest.raises(ValueError, match=r"conv2d: residual must have shape \(2, 16, 4, 4\)"):
+            layer(x, residual=y[:, :8])
+        with pytest.raises(TypeError, match="residual must have the dtype of x"):
+            layer(x, residual=y.astype("float64"))
+        with pytest.raises(TypeError, match="conv2d: residual must be a NumPy array"):
+            layer(x, residual=1.0)
+        with pytest.raises(ValueError, match="conv2d: activation must be"):
+            layer(x, activation="swish")
+
+
 def set_weight(net: nn.Sequential) -> None:
     net[0].weight.data = net[0].weight.data * 2
 

@@ -173,6 +173,14 @@ def test_the_cache_is_bounded_by_what_was_in_use_and_can_be_emptied():
     assert pyconv.info()["memory"]["cached"] == 0
 
 
+def test_results_of_all_sizes_are_kept_if_they_are_few():
+    pyconv.empty_cache()
+    images = [np.ones((1, 8, side, side), np.float32) for side in (256, 224, 192)]
+    weight = np.ones((8, 8, 1, 1), np.float32)
+    sizes = [kernels.conv2d(x, weight).nbytes for x in images]  # one after the other
+    assert pyconv.info()["memory"]["cached"] >= sum(sizes)
+
+
 def test_the_environment_limits_the_cache():
     code = (
         "import numpy as np, pyconv; from pyconv import kernels\n"
