@@ -393,7 +393,7 @@ class Arena {
         std::size_t size;
     };
     static constexpr std::size_t kFirst = std::size_t{1} << 20;
-    static constexpr std::size_t kKeep = std::size_t{64} << 20;
+    static constexpr std::size_t kKeep = std::size_t{4} << 20;
 
     void next_chunk() {
         used_before_ += chunks_[current_].size;
