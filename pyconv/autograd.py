@@ -81,7 +81,7 @@ class Node:
             return self.backward(dy, needs)
         # The result is made anew around its array: had the node kept it, it would hold itself.
         y = Tensor._wrap(self.output)
-        y.requires_grad, y._node = True, self
+        y._requires_grad, y._node = True, self
         return self.backward(dy, needs, y)
 
     def free(self) -> None:
