@@ -17,6 +17,8 @@ from pyconv.nn.module import Module
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_NAMES: dict[type, str] = {ReLU: "relu", ReLU6: "relu6", Sigmoid: "sigmoid", Tanh: "tanh"}
+
 
 def fusable(*arguments: str) -> Callable[[F], F]:
     """Says of a ``forward`` that it takes ``activation=``, or ``residual=`` too. The mark is on
@@ -62,8 +64,7 @@ def fused_activation(module: Module) -> Any:
         return None
     if type(module) is LeakyReLU:
         return ("leaky_relu", module.negative_slope) if module.negative_slope > 0 else None
-    names: dict[type, str] = {ReLU: "relu", ReLU6: "relu6", Sigmoid: "sigmoid", Tanh: "tanh"}
-    return names.get(type(module))
+    return _NAMES.get(type(module))
 
 
 def _clips(module: Module) -> bool:
