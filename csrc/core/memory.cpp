@@ -43,14 +43,12 @@ class LargeBlocks {
                 mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
             if (mapped == MAP_FAILED) continue;
             const auto begin = reinterpret_cast<std::uintptr_t>(mapped);
-            first_ = top_ = accessible_ =
+            top_ = accessible_ =
                 reinterpret_cast<char*>((begin + kHugePage - 1) / kHugePage * kHugePage);
             end_ = static_cast<char*>(mapped) + size;
             return;
         }
     }
-
-    bool owns(const char* block) const { return first_ <= block && block < end_; }
 
     // A multiple of the page.
     static std::size_t rounded(std::size_t size) { return (size + kPage - 1) / kPage * kPage; }
@@ -165,7 +163,7 @@ class LargeBlocks {
         return block;
     }
 
-    char *first_ = nullptr, *top_ = nullptr, *accessible_ = nullptr, *end_ = nullptr;
+    char *top_ = nullptr, *accessible_ = nullptr, *end_ = nullptr;
     std::size_t resident_ = 0;
     std::map<char*, Gap> gaps_;
 };
