@@ -50,8 +50,11 @@ class LargeBlocks {
         }
     }
 
-    // A multiple of the page.
-    static std::size_t rounded(std::size_t size) { return (size + kPage - 1) / kPage * kPage; }
+    // A multiple of the page, which is what the system takes back.
+    static std::size_t rounded(std::size_t size) {
+        static const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+        return (size + page - 1) / page * page;
+    }
 
     // Bytes in gaps that hold memory.
     std::size_t resident() const { return resident_; }
@@ -139,7 +142,6 @@ class LargeBlocks {
     }
 
   private:
-    static constexpr std::size_t kPage = 4096;
     struct Gap {
         std::size_t size;
         std::uint64_t released;
