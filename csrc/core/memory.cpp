@@ -208,9 +208,17 @@ class CachingPool {
         std::vector<char*> surplus;
         if (bytes >= LargeBlocks::kLeast) {
             const std::size_t exact = LargeBlocks::rounded(bytes + kAlignment);
-            std::lock_guard<std::mutex> lock(mutex);
-            if (char* const memory = large_.allocate(exact)) {
-                use(exact);
+            char* memory = nullptr;
+            {
+                std::lock_guard<std::mutex> lock(mutex);
+                memory = large_.allocate(exact);
+                if (memory) {
+                    use(exact);
+                    surplus = drop_surplus();
+                }
+            }
+            for (char* block : surplus) std::free(block);
+            if (memory) {
                 new (memory) Header{exact, -1};
                 return memory + kAlignment;
             }
