@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     (start,), (end,) = axes_of("flatten", x, start_dim), axes_of("flatten", x, end_dim)
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
-    count = int(np.prod(x.shape[start : end + 1], dtype=np.int64))
+    count = math.prod(x.shape[start : end + 1])
     return reshape(x, *x.shape[:start], count, *x.shape[end + 1 :])
 
 

@@ -81,7 +81,7 @@ class Node:
             return self.backward(dy, needs)
         # The result is made anew around its array: had the node kept it, it would hold itself.
         y = Tensor._wrap(self.output)
-        y.requires_grad, y._node = True, self
+        y._requires_grad, y._node = True, self
         return self.backward(dy, needs, y)
 
     def free(self) -> None:
@@ -329,10 +329,11 @@ def _propagate(
                 _retain(node, dy, create_graph)
             if targets is not None and node in targets:
                 found[node] = dy if node in mine else dy.clone()
-            needs = tuple(
-                edge is not None and (wanted is None or edge in wanted) for edge in node.edges
-            )
-            if not any(needs):
+            if wanted is None:
+                needs = tuple([edge is not None for edge in node.edges])
+            else:
+                needs = tuple([edge is not None and edge in wanted for edge in node.edges])
+            if True not in needs:
                 continue
             results = node.gradients(dy, needs)
             if not retain:
@@ -401,7 +402,7 @@ def _retain(node: Node, dy: Tensor, create_graph: bool) -> None:
 
 def _edge(t: Tensor) -> Any:
     """Where the gradient of `t` goes, None if it wants none."""
-    return t._node if t._node is not None else t if t.requires_grad else None
+    return t._node if t._node is not None else t if t._requires_grad else None
 
 
 def _tensors(function: str, argument: str, value: Any) -> list[Tensor]:

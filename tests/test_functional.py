@@ -395,6 +395,23 @@ def test_pools(case):
     check_gradients(lambda x: F.avg_pool2d(x, kernel, **how, divisor_override=-2) ** 2, x[:1])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_running_statistics_move_alike_however_they_lie(dtype):
+    x = distinct(3, 5, 4, 2).astype(dtype)
+    plain = [np.arange(5).astype(dtype), np.arange(1, 6).astype(dtype)]
+    wide = [np.repeat(a, 2)[::2] for a in plain]
+    assert not wide[0].flags.c_contiguous
+    mean, var = x.mean((0, 2, 3), np.float64), x.var((0, 2, 3), np.float64, ddof=1)
+    expected = 0.7 * plain[0] + 0.3 * mean, 0.7 * plain[1] + 0.3 * var
+    for statistics in (plain, wide):
+        F.batch_norm(x, *statistics, training=True, momentum=0.3)
+    for i in range(2):
+        np.testing.assert_array_equal(plain[i], wide[i])
+        np.testing.assert_allclose(
+            plain[i], expected[i], rtol=1e-5 if dtype == np.float32 else 1e-12
+        )
+
+
 def test_pools_of_sequences():
     x = distinct(2, 3, 9)
     how = dict(stride=2, padding=1)

@@ -692,6 +692,35 @@ def test_fused_is_unfused(name, follower):
         np.testing.assert_allclose(net(x).data, apart(Tensor(x)).data, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("window", [(2,), (3, 2, 1)])
+def test_relu_behind_max_pooling_is_relu_before(window, norm):
+    layers = [nn.Conv2d(2, 3, 3), *([nn.BatchNorm2d(3)] if norm else []), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.MaxPool2d(*window), nn.Conv2d(3, 2, 1)).double()
+    x = values(2, 2, 9, 8, dtype=np.float64)
+
+    def apart(x):
+        for layer in net:
+            x = layer(x)
+        return x
+
+    for one, other in zip(gradients_of(net, x, net), gradients_of(net, x, apart), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+    with no_grad():
+        net.eval()
+        np.testing.assert_allclose(net(x).data, apart(Tensor(x)).data, rtol=1e-9, atol=1e-11)
+    seen = []
+    net[-3].register_forward_hook(lambda module, inputs, output: seen.append(output.data))
+    net(x)
+    assert (seen[0] >= 0).all()
+    # Indices say where the largest lies, whatever its sign.
+    pool = nn.MaxPool2d(*window, return_indices=True)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), pool)
+    with no_grad():
+        net[0].bias.fill_(-100)
+    assert (net(x.astype(np.float32))[1] >= 0).all()
+
+
 def test_what_is_listened_to_is_not_fused():
     conv, relu = nn.Conv2d(1, 2, 3), nn.ReLU()
     net, seen = nn.Sequential(conv, relu), {}

@@ -75,11 +75,54 @@ def test_wide_indices(window: Any, dtype: str, isa: str, rng: np.random.Generato
     """As for planes of 2^31 cells, which are too large to test."""
     x = shuffled((2, 5, *SIZE), dtype, rng)
     code = kernels.pooling._Windows("f", SIZE, *window).code
-    y, indices = _cpu.max_pool(x, code, True, True)
+    y, indices = _cpu.max_pool(x, code, True, True, False)
     assert indices.dtype == np.int64
     expected = reference.max_pool2d(x, *window)
     assert_exact(y, expected[0])
     assert_exact(indices, expected[1])
+    for c in (5, 67):
+        x = shuffled((2, c, *SIZE), dtype, rng) - 4
+        y, indices = _cpu.max_pool(x, code, True, True, True)
+        expected = reference.max_pool2d(x, *window, activation="relu")
+        assert_exact(y, expected[0])
+        assert_exact(indices, expected[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_max_pool_with_relu(window: Any, dtype: str, isa: str, rng: np.random.Generator) -> None:
+    """It commutes with the largest of a window; no gradient passes where it is flat."""
+    for c in CHANNELS:
+        x = shuffled((2, c, *SIZE), dtype, rng) - 4
+        x[0, 0, 3, 3] = np.nan
+        y, indices = kernels.max_pool2d(x, *window, activation="relu")
+        expected, expected_indices = reference.max_pool2d(x, *window, activation="relu")
+        assert_same_bits(y, expected)
+        assert_same_bits(indices, expected_indices)
+        assert_same_bits(y, kernels.relu(kernels.max_pool2d(x, *window, return_indices=False)))
+        assert_same_bits(kernels.max_pool2d(x, *window, return_indices=False, activation="relu"), y)
+        dy = shuffled(y.shape, dtype, rng)
+        wanted = reference.max_pool2d_backward(dy, indices, x.shape, *window)
+        assert_exact(kernels.max_pool2d_backward(dy, indices, x.shape, *window), wanted)
+
+
+# Windows side by side, of few channels, with rows and columns left over.
+@pytest.mark.parametrize("size", [(4, 4), (9, 11), (8, 6), (3, 19)])
+@pytest.mark.parametrize("kernel", [2, 3, (1, 3), (3, 1), (2, 4)])
+def test_tiled_max_pool(kernel: Any, size: Any, isa: str, rng: np.random.Generator) -> None:
+    if isinstance(kernel, tuple) and any(k > n for k, n in zip(kernel, size, strict=True)):
+        return
+    for dtype in DTYPES:
+        for c in (1, 2, 3, 4, 5, 6, 8, 9, 13, 16, 17, 31):
+            x = shuffled((3, c, *size), dtype, rng)
+            y, indices = kernels.max_pool2d(x, kernel)
+            expected, expected_indices = reference.max_pool2d(x, kernel)
+            assert_exact(y, expected)
+            assert_same_bits(indices, expected_indices)
+            dy = shuffled(y.shape, dtype, rng)
+            dy[0, 0, 0, 0] = np.nan  # goes nowhere else
+            wanted = reference.max_pool2d_backward(dy, indices, x.shape, kernel)
+            assert_same_bits(kernels.max_pool2d_backward(dy, indices, x.shape, kernel) + 0, wanted)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -189,8 +189,8 @@ py::object conv2d_backward_bias(py::handle dy, py::handle out) {
         const T* gradient = channels_last<T>(dy, scratch);
         {
             Running running;
-            column_sums(current_isa(), gradient, shape[0] * shape[2] * shape[3], shape[1], shape[1],
-                        db.data());
+            convolution_backward_bias(current_isa(), shape[0] * shape[2] * shape[3], shape[1],
+                                      gradient, db.data());
         }
         return db.finish();
     });

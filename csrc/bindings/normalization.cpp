@@ -41,6 +41,26 @@ py::tuple batch_norm_training(py::handle x, py::handle gamma, py::handle beta, p
     });
 }
 
+// running = (1 - momentum) running + momentum new, of mean and variance; the new variance is scaled
+// first. All are contiguous, and of one type.
+void move_statistics(py::handle running_mean, py::handle running_var, py::handle mean,
+                     py::handle var, double momentum, double scale) {
+    with_float(mean, [&](auto zero) {
+        using T = decltype(zero);
+        const auto move = [&](py::handle to, py::handle from, T factor) {
+            T* const running = static_cast<T*>(PyArray_DATA(as_array(to)));
+            const T* const fresh = static_cast<const T*>(PyArray_DATA(as_array(from)));
+            const T keep = static_cast<T>(1 - momentum);
+            const T share = static_cast<T>(momentum);
+            for (std::int64_t i = 0; i < Shape::of(from).size(); ++i) {
+                running[i] = running[i] * keep + share * (fresh[i] * factor);
+            }
+        };
+        move(running_mean, mean, T(1));
+        move(running_var, var, static_cast<T>(scale));
+    });
+}
+
 py::object batch_norm_inference(py::handle x, py::handle gamma, py::handle beta, py::handle mean,
                                 py::handle var, py::handle residual, double eps, int activation,
                                 double slope, py::handle out) {
@@ -120,6 +140,7 @@ py::tuple norm_backward(py::handle dy, py::handle x, py::handle gamma, py::handl
 
 void register_normalization(py::module_& module) {
     module.def("batch_norm_training", &batch_norm_training);
+    module.def("move_statistics", &move_statistics);
     module.def("batch_norm_inference", &batch_norm_inference);
     module.def("instance_norm", &instance_norm);
     module.def("norm_backward", &norm_backward);

@@ -27,7 +27,8 @@ struct Windows {
 };
 
 // `wide` indices are int64.
-py::object max_pool_binding(py::handle x, py::handle geometry, bool wide, bool with_index) {
+py::object max_pool_binding(py::handle x, py::handle geometry, bool wide, bool with_index,
+                            bool relu) {
     return with_float(x, [&](auto zero) -> py::object {
         using T = decltype(zero);
         const Images images(Shape::of(x));
@@ -39,7 +40,7 @@ py::object max_pool_binding(py::handle x, py::handle geometry, bool wide, bool w
             const T* cells = channels_last<T>(x, scratch);
             Running running;
             max_pool(current_isa(), pool_axis(windows.rows), pool_axis(windows.columns),
-                     images.count, images.channels, cells, y.data(), index);
+                     images.count, images.channels, cells, y.data(), index, relu);
         };
         if (!with_index) {
             run(static_cast<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>*>(

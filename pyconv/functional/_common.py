@@ -60,4 +60,8 @@ def as_array(function: str, argument: str, value: Any) -> Any:
 
 def records(*tensors: Tensor | None) -> bool:
     """Whether a gradient is recorded for an operation on these."""
-    return is_grad_enabled() and any(t is not None and t._requires_grad for t in tensors)
+    if is_grad_enabled():
+        for t in tensors:
+            if t is not None and t._requires_grad:
+                return True
+    return False

@@ -182,6 +182,8 @@ def _convolution(
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> Sequence[Any]:
         dz = gradient_through(dy, y, fused)
+        if not is_grad_enabled():
+            return _plain_gradients(name, dz, x.data, weight.data, geometry, needs)
         return (
             _backward_input(name, dz, weight, x.shape, geometry) if needs[0] else None,
             _backward_weight(name, dz, x, weight.shape, geometry) if needs[1] else None,
@@ -195,6 +197,25 @@ def _convolution(
         name, y, (x, weight, bias, residual), backward, keep_output=fused is not None, fresh=fresh
     )
     return activate(result, alone)
+
+
+def _plain_gradients(
+    name: str, dy: Tensor, x: Any, weight: Any, geometry: Geometry, needs: tuple[bool, ...]
+) -> Sequence[Any]:
+    """Those of x, weight, bias and residual where nothing is recorded."""
+    if "output_padding" in geometry:
+        geometry = _plain(geometry)
+    gradients: list[Any] = [None, None, None, dy if needs[3] else None]
+    if needs[0]:
+        backward = getattr(kernels, f"{name}_backward_input")
+        gradients[0] = Tensor._wrap(backward(dy.data, weight, x.shape, **geometry))
+    if needs[1]:
+        backward = getattr(kernels, f"{name}_backward_weight")
+        gradients[1] = Tensor._wrap(backward(dy.data, x, weight.shape, **geometry))
+    if needs[2]:
+        backward = kernels.conv2d_backward_bias if dy.ndim == 4 else kernels.conv1d_backward_bias
+        gradients[2] = Tensor._wrap(backward(dy.data))
+    return gradients
 
 
 def _plain(geometry: Geometry) -> Geometry:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyconv import kernels
 from pyconv._tensor_arithmetic import gemm
-from pyconv.autograd import Tensor, record
+from pyconv.autograd import Tensor, is_grad_enabled, record
 from pyconv.functional._common import array_of, as_tensor, optional_tensor
 from pyconv.functional.activation import activate, gradient_through, split
 
@@ -54,6 +54,9 @@ def linear(x: Any, weight: Any, bias: Any = None, *, activation: Any = None) -> 
 
     def backward(dy: Tensor, needs: tuple[bool, ...], y: Tensor | None = None) -> Sequence[Any]:
         dz = gradient_through(dy, y, fused)
+        if all(needs) and not is_grad_enabled():
+            all_three = kernels.linear_backward(dz.data, x.data, weight.data)
+            return [Tensor._wrap(g) for g in all_three]
         return (
             gemm(dz, weight) if needs[0] else None,
             gemm(dz, x, transpose_a=True) if needs[1] else None,

@@ -73,6 +73,21 @@ def cross_entropy(
     smoothing = check.number(name, "label_smoothing", label_smoothing, 0.0, 1.0)
     if target.dtype.kind == "f":
         return _probability_target(name, x, given, weight, reduction, smoothing)
+    if (  # the usual case: nothing is ignored, and the kernel checks the rest
+        weight is None
+        and reduction == "mean"
+        and smoothing == 0
+        and type(ignore_index) is int
+        and ignore_index < 0
+        and x.ndim == 2
+        and type(target) is np.ndarray
+        and target.dtype.kind == "i"
+        and target.shape == x.shape[:1]
+        and target.size
+        and 0 <= target.min()
+        and target.max() < x.shape[1]
+    ):
+        return _mean_cross_entropy(x, target)
     picked = _check_classes(name, x, target, ignore_index)
     if weight is not None:
         _per_class(name, x, weight)  # the message is to name this function

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import kernels
+from pyconv import _cpu, kernels
 from pyconv._frozen import thaw
 from pyconv.autograd import Tensor, array_module, is_grad_enabled, record
 from pyconv.functional._common import (
@@ -127,8 +127,7 @@ def _batch_norm(
             )
         y, mean, var = kernels.batch_norm_training(x.data, gamma.data, beta.data, **how)
         if values > 1:
-            _move(running_mean, mean, momentum)
-            _move(running_var, var * (values / (values - 1)), momentum)
+            _move_both(running_mean, running_var, mean, var, momentum, values / (values - 1))
 
     # Where nothing was added before it, the derivative of what clips follows from x, too. (Did
     # `backward` ask for the residual, it would keep it.)
@@ -193,6 +192,16 @@ def _running(
     name: str, x: Tensor, running_mean: Any, running_var: Any, moved: bool
 ) -> tuple[Any, Any]:
     """The arrays of the running statistics, which can be `moved`, or are needed."""
+    if isinstance(running_mean, Tensor) and isinstance(running_var, Tensor):
+        a, b, usual = running_mean.data, running_var.data, x.data.shape[1:2]
+        if (
+            type(a) is type(b) is np.ndarray
+            and a.dtype is b.dtype is x.data.dtype
+            and a.shape == b.shape == usual
+            and a.flags.writeable
+            and b.flags.writeable
+        ):
+            return a, b
     arrays = []
     for argument, value in (("running_mean", running_mean), ("running_var", running_var)):
         if value is None and not moved:
@@ -204,6 +213,22 @@ def _running(
             raise ValueError(f"{name}: {argument} must be writable, got a read-only array")
         arrays.append(array)
     return arrays[0], arrays[1]
+
+
+def _move_both(
+    running_mean: Any, running_var: Any, mean: Any, var: Any, momentum: float, scale: float
+) -> None:
+    """Both moved, the new variance times `scale`; in one call where they lie as usual."""
+    for running in (running_mean, running_var):
+        if (
+            type(running) is not np.ndarray
+            or running.dtype is not mean.dtype
+            or not running.flags.c_contiguous
+        ):
+            _move(running_mean, mean, momentum)
+            _move(running_var, var * scale, momentum)
+            return
+    _cpu.move_statistics(running_mean, running_var, mean, var, momentum, scale)
 
 
 def _move(running: Any, new: Any, momentum: float) -> None:

@@ -17,6 +17,8 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    activation: str | None = None,
 ) -> Any:
     """The largest element of each window.
 
@@ -33,6 +35,8 @@ def max_pool2d(
         Let the last window reach over the edge.
     return_indices : bool
         Return where the largest lies, too, flat in the H×W plane.
+    activation : {None, "relu"}
+        Applied to the result; where that is 0, the index is -1.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def max_pool2d(
               [13., 15.]]]])
     """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool("max_pool2d", x, window, return_indices)
+    return _max_pool("max_pool2d", x, window, return_indices, activation)
 
 
 def max_pool1d(
@@ -63,20 +67,24 @@ def max_pool1d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    activation: str | None = None,
 ) -> Any:
     """`max_pool2d` of sequences, N×C×L."""
     window = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool("max_pool1d", x, window, return_indices)
+    return _max_pool("max_pool1d", x, window, return_indices, activation)
 
 
-def _max_pool(name: str, x: Any, window: tuple[Any, ...], return_indices: bool) -> Any:
+def _max_pool(
+    name: str, x: Any, window: tuple[Any, ...], return_indices: bool, activation: str | None
+) -> Any:
     x = as_tensor(name, "x", x)
     if not isinstance(return_indices, bool):
         raise TypeError(f"{name}: return_indices must be a bool, got {return_indices!r}")
     forward = getattr(kernels, name)
     if not return_indices and not records(x):
-        return Tensor._wrap(forward(x.data, *window, return_indices=False))
-    y, indices = forward(x.data, *window, return_indices=True)
+        return Tensor._wrap(forward(x.data, *window, return_indices=False, activation=activation))
+    y, indices = forward(x.data, *window, return_indices=True, activation=activation)
     shape, xp = x.shape, array_module(x.data)
     adjoint = getattr(kernels, f"{name}_backward")
 

@@ -14,6 +14,9 @@ from pyconv.kernels import _checks as check
 __all__ = ["adam_step", "grad_norm", "sgd_step"]
 
 
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
 def grad_norm(arrays: Sequence[np.ndarray], order: float = 2) -> float:
     """Norm of all entries of all arrays: ``sum(abs(g) ** order) ** (1 / order)``.
 
@@ -220,6 +223,13 @@ def _sequence(name: str, argument: str, arrays: Any) -> list[Any]:
 def _parameters(name: str, arrays: Any) -> list[np.ndarray]:
     arrays = _sequence(name, "parameters", arrays)
     for i, array in enumerate(arrays):
+        if (
+            type(array) is np.ndarray
+            and array.ndim <= 4
+            and (array.dtype is _FLOAT32 or array.dtype is _FLOAT64)
+            and array.flags.writeable
+        ):
+            continue
         check.float_array(name, f"parameters[{i}]", array, ())
         _check_writable(name, f"parameters[{i}]", array)
     return arrays
@@ -241,6 +251,13 @@ def _like(
             f"got {len(arrays)}"
         )
     for i, (array, parameter) in enumerate(zip(arrays, parameters, strict=True)):
+        if (
+            type(array) is np.ndarray
+            and array.dtype is parameter.dtype
+            and array.shape == parameter.shape
+            and (not changed or array.flags.writeable)
+        ):
+            continue
         if not (
             isinstance(array, np.ndarray)
             and array.shape == parameter.shape

@@ -116,13 +116,17 @@ def _check_gradient(function: str, dy: Any, input_shape: Any, rank: int) -> tupl
     return shape
 
 
-def _max_pool(function: str, x: Any, window: Sequence[Any], return_indices: Any, rank: int) -> Any:
+def _max_pool(
+    function: str, x: Any, window: Sequence[Any], return_indices: Any, activation: Any, rank: int
+) -> Any:
     _check_images(function, x, rank)
+    if activation is not None and activation != "relu":
+        raise ValueError(f'{function}: activation must be None or "relu", got {activation!r}')
     windows = _windows(x.shape[2:], function, *window)
     return_indices = check.boolean(function, "return_indices", return_indices)
     check.check_count(function, "the shape of the output", (*x.shape[:2], *windows.output_size))
     wide = math.prod(x.shape[2:]) >= _WIDE_PLANE
-    return _cpu.max_pool(x, windows.code, wide, return_indices)
+    return _cpu.max_pool(x, windows.code, wide, return_indices, activation is not None)
 
 
 def _max_pool_backward(
@@ -219,6 +223,8 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = True,
+    *,
+    activation: str | None = None,
 ) -> Any:
     """The largest cell of each window, and where it lies.
 
@@ -239,6 +245,8 @@ def max_pool2d(
         Let the last window reach over the end, if it starts in the image or the padding before it.
     return_indices : bool
         Whether to return the indices, too.
+    activation : {None, "relu"}
+        "relu" gives max(y, 0), and the index -1 where that is 0, so that no gradient passes.
 
     Returns
     -------
@@ -260,7 +268,7 @@ def max_pool2d(
     (array([[[[5., 2.]]]]), array([[[[1, 2]]]], dtype=int32))
     """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool("max_pool2d", x, window, return_indices, 2)
+    return _max_pool("max_pool2d", x, window, return_indices, activation, 2)
 
 
 def max_pool2d_backward(
@@ -486,6 +494,8 @@ def max_pool1d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = True,
+    *,
+    activation: str | None = None,
 ) -> Any:
     """The largest cell of each window, and where it lies.
 
@@ -506,6 +516,8 @@ def max_pool1d(
         Let the last window reach over the end, if it starts in the image or the padding before it.
     return_indices : bool
         Whether to return the indices, too.
+    activation : {None, "relu"}
+        "relu" gives max(y, 0), and the index -1 where that is 0, so that no gradient passes.
 
     Returns
     -------
@@ -527,7 +539,7 @@ def max_pool1d(
     (array([[[5., 2.]]]), array([[[1, 2]]], dtype=int32))
     """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool("max_pool1d", x, window, return_indices, 1)
+    return _max_pool("max_pool1d", x, window, return_indices, activation, 1)
 
 
 def max_pool1d_backward(

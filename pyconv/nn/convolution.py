@@ -156,10 +156,11 @@ class Conv2d(_Convolution):
             ends = check.pads(type(self).__name__, "padding", padding, self.rank)
             frame = tuple(ends[i + k] for i in range(len(ends) - 2, -1, -2) for k in (0, 1))
             x, padding = functional.pad(x, frame, self.padding_mode), 0
+        parameters = self._parameters  # without __getattr__, which is slow
         return convolve(
             x,
-            self.weight,
-            self.bias,
+            parameters["weight"],
+            parameters["bias"],
             self.stride,
             padding,
             self.dilation,

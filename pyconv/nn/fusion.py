@@ -2,6 +2,7 @@
 
 A convolution, dense layer or normalisation applies a following activation (and adds a residual). In
 inference a convolution takes the normalisation behind it, too.
+A ReLU before a max pooling is applied to what the windows give, which is the same and less.
 The containers hand these over as arguments of ``forward``, where nobody listens in between: modules
 with forward hooks are run by themselves.
 """
@@ -39,6 +40,12 @@ def foldable(forward: F) -> F:
     return forward
 
 
+def clips_windows(forward: F) -> F:
+    """Says of the ``forward`` of a max pooling that it takes ``activation="relu"``."""
+    forward.clips = True  # type: ignore[attr-defined]
+    return forward
+
+
 def folds(module: Module, norm: Module) -> bool:
     """Whether the convolution can take over a normalisation; nobody listens in between."""
     return (
@@ -63,6 +70,12 @@ def fused_activation(module: Module) -> Any:
     return name
 
 
+def _clips(module: Module) -> bool:
+    if module._forward_hooks or getattr(module, "return_indices", False):
+        return False
+    return getattr(type(module).forward, "clips", False)
+
+
 def run(modules: list[Module], x: Any, activation: Any = None, residual: Any = None) -> Any:
     """The modules one after the other. `activation` and `residual` are for the last one, which
     must take them."""
@@ -80,8 +93,12 @@ def run(modules: list[Module], x: Any, activation: Any = None, residual: Any = N
         elif fuses(module, "activation"):
             name = fused_activation(modules[i + 1])
             if name is not None:
-                options["activation"] = name
                 i += 1
+                if name == "relu" and i + 1 < len(modules) and _clips(modules[i + 1]):
+                    x = module(x, **options)
+                    module, options = modules[i + 1], {}
+                    i += 1
+                options["activation"] = name
         x = module(x, **options)
         i += 1
     return x

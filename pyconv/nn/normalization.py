@@ -118,18 +118,20 @@ class BatchNorm2d(_Normalization):
     @fusable("activation", "residual")
     def forward(self, x: Any, activation: Any = None, residual: Any = None) -> Any:
         x = self._checked(x)
+        parameters, buffers = self._parameters, self._buffers  # without __getattr__: it is slow
         momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.running_mean is not None:
-            self.num_batches_tracked.data += 1
+        if self.training and buffers["running_mean"] is not None:
+            count = buffers["num_batches_tracked"]
+            count.data += 1
             if self.momentum is None:
-                momentum = 1.0 / self.num_batches_tracked.item()
+                momentum = 1.0 / count.item()
         return functional.batch_norm(
             x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or self.running_mean is None,
+            buffers["running_mean"],
+            buffers["running_var"],
+            parameters["weight"],
+            parameters["bias"],
+            self.training or buffers["running_mean"] is None,
             momentum,
             self.eps,
             activation=activation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyconv import functional
+from pyconv.nn.fusion import clips_windows
 from pyconv.nn.module import Module
 
 
@@ -38,8 +39,9 @@ class MaxPool2d(Module):
             self.return_indices,
         )
 
-    def forward(self, x: Any) -> Any:
-        return functional.max_pool2d(x, *self._window())
+    @clips_windows
+    def forward(self, x: Any, activation: str | None = None) -> Any:
+        return functional.max_pool2d(x, *self._window(), activation=activation)
 
     def extra_repr(self) -> str:
         return (
@@ -51,8 +53,9 @@ class MaxPool2d(Module):
 class MaxPool1d(MaxPool2d):
     """The largest of each window of a sequence; see `functional.max_pool1d`."""
 
-    def forward(self, x: Any) -> Any:
-        return functional.max_pool1d(x, *self._window())
+    @clips_windows
+    def forward(self, x: Any, activation: str | None = None) -> Any:
+        return functional.max_pool1d(x, *self._window(), activation=activation)
 
 
 class AvgPool2d(Module):

@@ -246,6 +246,8 @@ def max_pool1d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = True,
+    *,
+    activation: str | None = None,
 ) -> Any:
     """`max_pool2d` of one row: y and indices, both N×C×OL, or y alone.
 
@@ -256,7 +258,11 @@ def max_pool1d(
     (array([[[5., 2.]]]), array([[[1, 2]]], dtype=int32))
     """
     y, indices = pooling.max_pool2d(
-        _image(x), *_pooling(kernel_size, stride, padding), _row(dilation), ceil_mode
+        _image(x),
+        *_pooling(kernel_size, stride, padding),
+        _row(dilation),
+        ceil_mode,
+        activation=activation,
     )
     return (y[:, :, 0], indices[:, :, 0]) if return_indices else y[:, :, 0]
 

@@ -48,13 +48,15 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = True,
+    *,
+    activation: str | None = None,
 ) -> Any:
     """The largest cell of each window, and where it lies.
 
     Returns y, N×C×OH×OW, and indices, flat in the image's H×W plane: int32, int64 from 2^31 cells
     on; or y alone with ``return_indices=False``. The first in scan order wins a tie; a NaN wins
     over all, the first NaN over the others. A dilated window that meets no cell at all gives -inf
-    and the index -1.
+    and the index -1. "relu" as activation clips y at 0; what is 0 then has the index -1.
 
     Examples
     --------
@@ -81,6 +83,9 @@ def max_pool2d(
         wins &= number >= 0
         y = np.where(wins, value, y)
         indices = np.where(wins, number, indices).astype(index_type)
+    if activation == "relu":
+        indices = np.where(y <= 0, -1, indices).astype(index_type)
+        y = np.where(y <= 0, 0, y)
     return (y, indices) if return_indices else y
 
 

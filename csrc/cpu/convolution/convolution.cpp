@@ -1,6 +1,7 @@
 #include "cpu/convolution/convolution.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/memory.h"
 #include "core/threads.h"
@@ -10,6 +11,7 @@
 #include "cpu/convolution/grouped.h"
 #include "cpu/convolution/weight_gradient.h"
 #include "cpu/convolution/winograd.h"
+#include "cpu/dense/gemm.h"
 #include "cpu/tuning/blocks.h"
 
 namespace pyconv {
@@ -289,6 +291,28 @@ void convolution_backward_weight(Isa isa, Algorithm algorithm, const Convolution
     }
 }
 
+template <class T>
+void convolution_backward_bias(Isa isa, std::int64_t pixels, std::int64_t channels, const T* dy,
+                               T* db) {
+    // Few channels are summed as several pixels side by side, in whole vectors.
+    const std::int64_t wanted = 4 * dense_kernels<T>(isa).lanes;
+    std::int64_t joined =
+        channels > 0 && channels < wanted ? wanted / std::gcd(channels, wanted) : 1;
+    if (pixels < 4 * joined) joined = 1;
+    if (joined == 1) {
+        column_sums(isa, dy, pixels, channels, channels, db);
+        return;
+    }
+    Scratch scratch;
+    const std::int64_t width = channels * joined;
+    const std::int64_t rows = pixels / joined;
+    T* const sums = scratch.take<T>(width);
+    column_sums(isa, dy, rows, width, width, sums);
+    std::copy(sums, sums + channels, db);
+    for (std::int64_t i = channels; i < width; ++i) db[i % channels] += sums[i];
+    for (std::int64_t i = rows * width; i < pixels * channels; ++i) db[i % channels] += dy[i];
+}
+
 #define PYCONV_INSTANTIATE(T)                                                                     \
     template std::int64_t packed_weight_size<T>(Isa, Algorithm, const ConvolutionProblem&);       \
     template void pack_weight<T>(Isa, Algorithm, const ConvolutionProblem&, const WeightView<T>&, \
@@ -299,7 +323,8 @@ void convolution_backward_weight(Isa isa, Algorithm algorithm, const Convolution
                                                 const T*, const WeightView<T>&, T*,               \
                                                 const Epilogue<T>&);                              \
     template void convolution_backward_weight<T>(Isa, Algorithm, const ConvolutionProblem&,       \
-                                                 const T*, const T*, T*);
+                                                 const T*, const T*, T*);                         \
+    template void convolution_backward_bias<T>(Isa, std::int64_t, std::int64_t, const T*, T*);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(double)
 

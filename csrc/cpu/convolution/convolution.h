@@ -66,6 +66,11 @@ template <class T>
 void convolution_backward_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& problem,
                                  const T* dy, const T* x, T* dw);
 
+// db = the sum of dy over all pixels.
+template <class T>
+void convolution_backward_bias(Isa isa, std::int64_t pixels, std::int64_t channels, const T* dy,
+                               T* db);
+
 // A depthwise convolution and the 1x1 convolution of its result, a strip of rows at a time, so
 // that the middle image stays in the cache. `problem` is the depthwise one; the pointwise weight
 // is out x middle.

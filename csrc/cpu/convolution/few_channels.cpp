@@ -92,6 +92,24 @@ void few_channels_forward(const DenseKernels<T>& kernels, const ConvolutionProbl
         });
 }
 
+namespace {
+
+// By fours and twos: of few elements, the rest is most of the time.
+template <class T>
+void add_run(const T* __restrict from, T* __restrict to, std::int64_t count) {
+    std::int64_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        for (int u = 0; u < 4; ++u) to[i + u] += from[i + u];
+    }
+    if (i + 2 <= count) {
+        for (int u = 0; u < 2; ++u) to[i + u] += from[i + u];
+        i += 2;
+    }
+    if (i < count) to[i] += from[i];
+}
+
+}  // namespace
+
 template <class T>
 std::int64_t patches_size(const DenseKernels<T>& kernels, const ConvolutionProblem& p) {
     return Panels<T>(kernels, p.taps() * p.in_channels).size(p.out_channels);
@@ -168,9 +186,8 @@ void few_channels_backward_input(const DenseKernels<T>& kernels, const Convoluti
                     T* const row = sums + y * width * channels;
                     for (std::int64_t first = 0; first < lap; ++first) {
                         for (std::int64_t ox = first; ox < p.out_width; ox += lap) {
-                            T* __restrict to = row + ox * p.stride_width * channels;
-                            const T* __restrict patch = patches + ox * step + r * run;
-                            for (std::int64_t i = 0; i < run; ++i) to[i] += patch[i];
+                            add_run(patches + ox * step + r * run,
+                                    row + ox * p.stride_width * channels, run);
                         }
                     }
                 }

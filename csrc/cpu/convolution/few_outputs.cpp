@@ -1,6 +1,8 @@
 #include "cpu/convolution/few_outputs.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "core/memory.h"
 #include "core/threads.h"
@@ -92,6 +94,26 @@ EvenCut cut_rows(const ConvolutionProblem& p) {
                    std::max<std::int64_t>(1, tuning::few_outputs_pixels / p.out_width));
 }
 
+// Rows of pixels of kOut channels, plane by plane; the rest of a row of `width` is zero.
+template <int kOut, class T>
+void turn_rows(const T* from, std::int64_t rows, std::int64_t pixels, std::int64_t plane,
+               std::int64_t width, T* to) {
+    for (std::int64_t r = 0; r < rows; ++r, to += width) {
+        for (std::int64_t j = 0; j < pixels; ++j, from += kOut) {
+            for (int k = 0; k < kOut; ++k) to[k * plane + j] = from[k];
+        }
+        for (int k = 0; k < kOut; ++k) {
+            for (std::int64_t j = pixels; j < width; ++j) to[k * plane + j] = T(0);
+        }
+    }
+}
+
+template <class T, int... kMinusOne>
+auto turns(std::integer_sequence<int, kMinusOne...>) {
+    using Turn = void (*)(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);
+    return std::array<Turn, sizeof...(kMinusOne)>{turn_rows<kMinusOne + 1, T>...};
+}
+
 }  // namespace
 
 std::int64_t few_outputs_weight_size(const ConvolutionProblem& p) {
@@ -152,6 +174,8 @@ void few_outputs_backward_weight(const FewOutputsKernels<T>& kernels, const Conv
     const std::int64_t size = p.taps() * p.in_channels * p.out_channels;
     const std::int64_t width = (p.out_width + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
     const std::int64_t plane = strips.size(0) * width;
+    const auto turn =
+        turns<T>(std::make_integer_sequence<int, kMaxFewOutputs>())[p.out_channels - 1];
     // Ranges of strips are summed apart, and added in their order.
     const std::int64_t count = p.batch * strips.count();
     const EvenCut ranges(count,
@@ -173,17 +197,7 @@ void few_outputs_backward_weight(const FewOutputsKernels<T>& kernels, const Conv
                 const std::int64_t rows = strips.size(i % strips.count());
                 planes.fill(x + image * p.in_height * p.in_width * p.in_channels, y0, rows, copy);
                 const T* from = dy + (image * p.out_height + y0) * p.out_width * p.out_channels;
-                for (std::int64_t r = 0; r < rows; ++r) {
-                    T* const to = turned + r * width;
-                    for (std::int64_t j = 0; j < p.out_width; ++j) {
-                        for (std::int64_t k = 0; k < p.out_channels; ++k) {
-                            to[k * plane + j] = *from++;
-                        }
-                    }
-                    for (std::int64_t k = 0; k < p.out_channels; ++k) {
-                        std::fill(to + k * plane + p.out_width, to + k * plane + width, T(0));
-                    }
-                }
+                turn(from, rows, p.out_width, plane, width, turned);
                 kernels.gradient[p.out_channels]({in, planes.taps(), planes.step(), turned, plane,
                                                   width, rows, width, partial + range * size});
             }

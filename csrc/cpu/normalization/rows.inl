@@ -1,6 +1,7 @@
-// Normalization micro-kernels: vectors along the rows, one row after the other as they lie in
-// memory (several at a time would keep the prefetchers from seeing one stream); the sums of the
-// columns stay in L1.
+// Normalization micro-kernels: vectors along the rows, four neighbouring rows at a time, which
+// share the loads of what belongs to the columns and the stores of their sums, which stay in L1.
+// What comes 1 KB later is prefetched: rows side by side are no stream that the hardware follows
+// well.
 #pragma once
 
 #include "cpu/activation/activate.h"
@@ -18,16 +19,62 @@ PYCONV_INLINE void for_columns(std::int64_t columns, F&& f) {
     if (j < columns) f(j, static_cast<int>(columns - j));
 }
 
+// f(row, count of rows, column, lanes) for all of a matrix.
+template <class T, class F>
+PYCONV_INLINE void for_tiles(std::int64_t rows, std::int64_t columns, F&& f) {
+    constexpr int kLanes = Vec<T>::kLanes;
+    using One = std::integral_constant<int, 1>;
+    const std::int64_t whole = columns / kLanes * kLanes;
+    std::int64_t i = 0;
+#if defined(PYCONV_ISA_avx512) || defined(PYCONV_ISA_avx2)  // the code is large
+    for (; i + 4 <= rows; i += 4) {
+        for (std::int64_t j = 0; j < whole; j += kLanes) {
+            f(i, std::integral_constant<int, 4>(), j, Whole<T>());
+        }
+    }
+#endif
+    for (; i < rows; ++i) {
+        for (std::int64_t j = 0; j < whole; j += kLanes) f(i, One(), j, Whole<T>());
+    }
+    if (whole == columns) return;
+    for (i = 0; i < rows; ++i) f(i, One(), whole, static_cast<int>(columns - whole));
+}
+
+inline constexpr std::int64_t kAhead = 1024;  // bytes
+template <class T>
+PYCONV_INLINE void prefetch_ahead(const T* p) {
+    prefetch(reinterpret_cast<const char*>(p) + kAhead);
+}
+template <class T>
+PYCONV_INLINE void prefetch_write_ahead(const T* p) {
+    prefetch_write(reinterpret_cast<const char*>(p) + kAhead);
+}
+
+template <int kRows, class T>
+PYCONV_INLINE Vec<T> sum_of(const Vec<T> (&v)[kRows]) {
+    if constexpr (kRows == 4) {
+        return (v[0] + v[1]) + (v[2] + v[3]);
+    } else {
+        return v[0];
+    }
+}
+
 template <class T>
 void row_sums(const T* x, std::int64_t rows, std::int64_t columns, std::int64_t step, T* sum) {
     for_columns<T>(columns, [&](std::int64_t j, auto lanes)
                                 PYCONV_INLINE_LAMBDA { store(Vec<T>::zero(), sum + j, lanes); });
-    for (std::int64_t i = 0; i < rows; ++i) {
-        const T* row = x + i * step;
-        for_columns<T>(columns, [&](std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
-            store(load(sum + j, lanes) + load(row + j, lanes), sum + j, lanes);
-        });
-    }
+    for_tiles<T>(rows, columns,
+                 [&](std::int64_t i, auto count, std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
+                     constexpr int kRows = decltype(count)::value;
+                     const T* row = x + i * step;
+                     Vec<T> v[kRows];
+#pragma GCC unroll 4
+                     for (int r = 0; r < kRows; ++r) {
+                         prefetch_ahead(row + r * step + j);
+                         v[r] = load(row + r * step + j, lanes);
+                     }
+                     store(load(sum + j, lanes) + sum_of<kRows>(v), sum + j, lanes);
+                 });
 }
 
 // The rows lie in the caches: four share the loads and stores of the sums.
@@ -99,16 +146,31 @@ PYCONV_INLINE void with_activation(Activation activation, F&& f) {
 }
 
 template <class T, class A, bool kResidual>
-PYCONV_INLINE void normalize_rows_with(const NormalizeRows<T>& p, A activation) {
-    for (std::int64_t i = 0; i < p.rows; ++i) {
-        for_columns<T>(p.columns, [&](std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
-            const std::int64_t at = i * p.step + j;
-            Vec<T> v = fma(load(p.x + at, lanes) - load(p.mean + j, lanes),
-                           load(p.scale + j, lanes), load(p.beta + j, lanes));
-            if constexpr (kResidual) v = v + load(p.residual + at, lanes);
-            put_in_order(activate(activation, v, p.slope), p.y + at, lanes, p.past_caches);
-        });
-    }
+PYCONV_INLINE void normalize_rows_with(const NormalizeRows<T>& given, A activation) {
+    const NormalizeRows<T> p = given;  // which no store can change
+    for_tiles<T>(p.rows, p.columns,
+                 [&](std::int64_t i, auto count, std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
+                     constexpr int kRows = decltype(count)::value;
+                     const std::int64_t at = i * p.step + j;
+                     const Vec<T> mean = load(p.mean + j, lanes);
+                     const Vec<T> scale = load(p.scale + j, lanes);
+                     const Vec<T> beta = load(p.beta + j, lanes);
+                     Vec<T> v[kRows];
+#pragma GCC unroll 4
+                     for (int r = 0; r < kRows; ++r) {
+                         const std::int64_t there = at + r * p.step;
+                         prefetch_ahead(p.x + there);
+                         v[r] = fma(load(p.x + there, lanes) - mean, scale, beta);
+                         if constexpr (kResidual) v[r] = v[r] + load(p.residual + there, lanes);
+                         v[r] = activate(activation, v[r], p.slope);
+                     }
+#pragma GCC unroll 4
+                     for (int r = 0; r < kRows; ++r) {
+                         const std::int64_t there = at + r * p.step;
+                         if (!p.past_caches) prefetch_write_ahead(p.y + there);
+                         put(v[r], p.y + there, lanes, p.past_caches);
+                     }
+                 });
     if (p.past_caches) stream_fence();
 }
 
@@ -169,36 +231,67 @@ PYCONV_INLINE void with_through(const Through<T>& p, F&& f) {
 }
 
 template <class T>
-void gradient_sums(const GradientSums<T>& p) {
+void gradient_sums(const GradientSums<T>& given) {
     using V = Vec<T>;
+    const GradientSums<T> p = given;  // which no store can change
     with_through(p.through, [&](auto through) PYCONV_INLINE_LAMBDA {
-        for (std::int64_t i = 0; i < p.rows; ++i) {
-            for_columns<T>(p.columns, [&](std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
+        for_tiles<T>(
+            p.rows, p.columns,
+            [&](std::int64_t i, auto count, std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
+                constexpr int kRows = decltype(count)::value;
                 const std::int64_t at = i * p.step + j;
-                const V deviation = load(p.x + at, lanes) - load(p.mean + j, lanes);
-                const V dz = through(load(p.dy + at, lanes), deviation, at, j, lanes);
-                if (p.dz) store(dz, p.dz + at, lanes);
-                store(load(p.sum + j, lanes) + dz, p.sum + j, lanes);
-                store(fma(dz, deviation, load(p.product + j, lanes)), p.product + j, lanes);
+                const V mean = load(p.mean + j, lanes);
+                V dz[kRows], product[kRows];
+#pragma GCC unroll 4
+                for (int r = 0; r < kRows; ++r) {
+                    const std::int64_t there = at + r * p.step;
+                    prefetch_ahead(p.x + there);
+                    prefetch_ahead(p.dy + there);
+                    const V deviation = load(p.x + there, lanes) - mean;
+                    dz[r] = through(load(p.dy + there, lanes), deviation, there, j, lanes);
+                    product[r] = dz[r] * deviation;
+                }
+                if (p.dz) {
+#pragma GCC unroll 4
+                    for (int r = 0; r < kRows; ++r) store(dz[r], p.dz + at + r * p.step, lanes);
+                }
+                store(load(p.sum + j, lanes) + sum_of<kRows>(dz), p.sum + j, lanes);
+                store(load(p.product + j, lanes) + sum_of<kRows>(product), p.product + j, lanes);
             });
-        }
     });
 }
 
 template <class T>
-void gradient_rows(const GradientRows<T>& p) {
+void gradient_rows(const GradientRows<T>& given) {
     using V = Vec<T>;
+    const GradientRows<T> p = given;
     with_through(p.through, [&](auto through) PYCONV_INLINE_LAMBDA {
-        for (std::int64_t i = 0; i < p.rows; ++i) {
-            for_columns<T>(p.columns, [&](std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
+        for_tiles<T>(
+            p.rows, p.columns,
+            [&](std::int64_t i, auto count, std::int64_t j, auto lanes) PYCONV_INLINE_LAMBDA {
+                constexpr int kRows = decltype(count)::value;
                 const std::int64_t at = i * p.step + j;
-                const V deviation = load(p.x + at, lanes) - load(p.mean + j, lanes);
-                V dz = through(load(p.dy + at, lanes), deviation, at, j, lanes);
-                dz = fma(dz, load(p.scale + j, lanes), load(p.offset + j, lanes));
-                put_in_order(fma(deviation, load(p.slope + j, lanes), dz), p.dx + at, lanes,
-                             p.past_caches);
+                const V mean = load(p.mean + j, lanes);
+                const V scale = load(p.scale + j, lanes);
+                const V offset = load(p.offset + j, lanes);
+                const V slope = load(p.slope + j, lanes);
+                V dx[kRows];
+#pragma GCC unroll 4
+                for (int r = 0; r < kRows; ++r) {
+                    const std::int64_t there = at + r * p.step;
+                    prefetch_ahead(p.x + there);
+                    prefetch_ahead(p.dy + there);
+                    const V deviation = load(p.x + there, lanes) - mean;
+                    const V dz = through(load(p.dy + there, lanes), deviation, there, j, lanes);
+                    dx[r] = fma(deviation, slope, fma(dz, scale, offset));
+                }
+#pragma GCC unroll 4
+                for (int r = 0; r < kRows; ++r) {
+                    const std::int64_t there = at + r * p.step;
+                    if (!p.past_caches) prefetch_write_ahead(p.dx + there);
+                    put(dx[r], p.dx + there, lanes, p.past_caches);
+                }
             });
-        }
     });
     if (p.past_caches) stream_fence();
 }

@@ -39,6 +39,9 @@ struct MaxRun {
     LaneInteger<T>* index;  // lies as out does
     std::int64_t count, in_step, out_step, channels;
     LaneInteger<T> number_step;
+    bool relu;  // then zeros have the number -1
+    // With a single output (count = 1) of several pixels: the numbers, which lie as `in` does.
+    const LaneInteger<T>* places;
 };
 
 // out = the sum of `in` where `index`, which lies as `in` does, is number + q * number_step.
@@ -51,6 +54,8 @@ struct MaxGradientRun {
     T* out;
     std::int64_t count, in_step, out_step, channels;
     LaneInteger<T> number, number_step;
+    // With a single output of several pixels: the numbers, which lie as `out` does.
+    const LaneInteger<T>* places;
 };
 
 template <class T>

@@ -1,6 +1,7 @@
 #include "cpu/pooling/pooling.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <numeric>
 
@@ -138,12 +139,218 @@ void gather_sums(Isa isa, const Axis& rows, const Axis& columns, std::int64_t im
     });
 }
 
+namespace {
+
+// The size of the windows that cover an axis from its begin, side by side; 0: they don't.
+std::int64_t tile_of(const Axis& axis) {
+    if (axis.outputs < 1) return 0;
+    const std::int64_t size = axis.first[1];
+    if (size < 1 || size != axis.cell_step) return 0;
+    for (std::int64_t i = 0; i <= axis.outputs; ++i) {
+        if (axis.first[i] != i * size) return 0;
+    }
+    for (std::size_t i = 0; i < axis.cells.size(); ++i) {
+        if (axis.cells[i] != static_cast<std::int64_t>(i)) return 0;
+    }
+    return size;
+}
+
+template <class T>
+T sum_of(T a, T b) {
+    if constexpr (std::is_integral_v<T>) {  // any index may be handed in
+        using U = std::make_unsigned_t<T>;
+        return static_cast<T>(static_cast<U>(a) + static_cast<U>(b));
+    } else {
+        return a;
+    }
+}
+
+// Runs of few elements, some elements at a time; what is copied beyond a run the next one
+// overwrites (they go in their order) or nobody reads, and the last ends where it should. To
+// integers `add` is added; with kApart some elements after each run become -1.
+template <int kMoves, bool kApart, class T>
+void copy_runs_by(std::int64_t moves, const T* from, std::int64_t from_step, T* to,
+                  std::int64_t to_step, std::int64_t count, std::int64_t size, T add) {
+    constexpr int kMove = 16 / sizeof(T);
+    for (std::int64_t i = 0; i + 1 < count; ++i, from += from_step, to += to_step) {
+        for (std::int64_t k = 0; k < (kMoves > 0 ? kMoves : moves); ++k) {
+            T some[kMove];
+            std::memcpy(some, from + k * kMove, 16);
+            for (T& value : some) value = sum_of(value, add);
+            std::memcpy(to + k * kMove, some, 16);
+        }
+        if constexpr (kApart) std::memset(to + size, -1, 16);
+    }
+    for (std::int64_t j = 0; j < size; ++j) to[j] = sum_of(from[j], add);
+}
+
+template <bool kApart = false, class T>
+void copy_runs(const T* from, std::int64_t from_step, T* to, std::int64_t to_step,
+               std::int64_t count, std::int64_t size, T add = 0) {
+    constexpr int kMove = 16 / sizeof(T);
+    const std::int64_t moves = (size + kMove - 1) / kMove;
+    const auto copy = [&](auto known) {
+        copy_runs_by<decltype(known)::value, kApart>(moves, from, from_step, to, to_step, count,
+                                                     size, add);
+    };
+    if (moves == 1) {
+        copy(std::integral_constant<int, 1>());
+    } else if (moves == 2) {
+        copy(std::integral_constant<int, 2>());
+    } else if (moves == 4) {
+        copy(std::integral_constant<int, 4>());
+    } else {
+        copy(std::integral_constant<int, 0>());
+    }
+}
+
+// Windows side by side in images of few channels, where a pixel is no whole vector. A row of the
+// image is taken as one long run: first the windows at every pixel are found, then every
+// width-th of them is kept. Backward, the windows are set width pixels apart, with numbers that
+// no cell has between them.
+template <class T>
+class TiledMaxPool {
+  public:
+    using Integer = LaneInteger<T>;
+
+    TiledMaxPool(Isa isa, const Axis& rows, const Axis& columns, std::int64_t channels)
+        : kernels_(pooling_kernels<T>(isa)),
+          rows_(rows),
+          columns_(columns),
+          channels_(channels),
+          height_(tile_of(rows)),
+          width_(tile_of(columns)),
+          in_row_(columns.size * channels),
+          row_(columns.outputs * channels) {}
+
+    // Whether windows and channels are such; many channels make whole vectors as they are.
+    bool takes() const {
+        return height_ > 0 && width_ > 0 && width_ <= 4 && height_ <= 4 &&
+               channels_ < 2 * kernels_.lanes;
+    }
+
+    void forward(std::int64_t images, const T* x, T* y, Integer* index, bool relu) const {
+        const std::int64_t taps = height_ * width_;
+        const std::int64_t dense = row_ * width_ - (width_ - 1) * channels_;
+        Scratch outer;
+        std::int64_t* const offsets = outer.take<std::int64_t>(taps);
+        for (std::int64_t tap = 0; tap < taps; ++tap) {
+            offsets[tap] = (tap / width_ * columns_.size + tap % width_) * channels_;
+        }
+        const Integer* const numbers = fill_numbers(outer);
+        tasks(images, [&](std::int64_t first, std::int64_t count) {
+            Scratch scratch;
+            T* const best = scratch.take<T>(dense);
+            Integer* const won = index ? scratch.take<Integer>(dense) : nullptr;
+            std::int64_t image = first / rows_.outputs;
+            std::int64_t top = first % rows_.outputs * height_;
+            for (std::int64_t i = first; i < first + count; ++i) {
+                kernels_.max({x + (image * rows_.size + top) * in_row_, offsets, nullptr, taps,
+                              best, won, 1, 0, 0, dense, 0, false, numbers});
+                T* const out = y + i * row_;
+                copy_runs(best, width_ * channels_, out, channels_, columns_.outputs, channels_);
+                Integer* const to = index ? index + i * row_ : nullptr;
+                if (index) {
+                    copy_runs(won, width_ * channels_, to, channels_, columns_.outputs, channels_,
+                              static_cast<Integer>(top * columns_.size));
+                }
+                if (relu) clip(out, to);
+                next_row(image, top);
+            }
+        });
+    }
+
+    void backward(std::int64_t images, const T* dy, const Integer* index, T* dx) const {
+        const std::int64_t before = (width_ - 1) * channels_;
+        const std::int64_t used = row_ * width_;
+        const std::int64_t covered = rows_.outputs * height_;
+        Scratch outer;
+        std::int64_t offsets[kMost];
+        for (std::int64_t s = 0; s < width_; ++s) offsets[s] = -s * channels_;
+        const Integer* const numbers = fill_numbers(outer);
+        tasks(images, [&](std::int64_t first, std::int64_t count) {
+            Scratch scratch;
+            // Moves go four elements too far.
+            T* const gradient = scratch.take<T>(before + used + 4) + before;
+            Integer* const won = scratch.take<Integer>(before + used + 4) + before;
+            std::fill(gradient - before, gradient + used, T(0));
+            std::fill(won - before, won + used, Integer(-1));
+            std::int64_t image = first / rows_.outputs;
+            std::int64_t top = first % rows_.outputs * height_;
+            for (std::int64_t i = first; i < first + count; ++i) {
+                copy_runs(dy + i * row_, channels_, gradient, width_ * channels_, columns_.outputs,
+                          channels_);
+                copy_runs<true>(index + i * row_, channels_, won, width_ * channels_,
+                                columns_.outputs, channels_,
+                                static_cast<Integer>(-top * columns_.size));
+                T* out = dx + (image * rows_.size + top) * in_row_;
+                for (std::int64_t y = 0; y < height_; ++y, out += in_row_) {
+                    kernels_.max_gradient({gradient, won, offsets, width_, out, 1, 0, 0, used, 0, 0,
+                                           numbers + y * in_row_});
+                    std::fill(out + used, out + in_row_, T(0));
+                }
+                if (top + height_ == covered) {
+                    std::fill(out, out + (rows_.size - covered) * in_row_, T(0));
+                }
+                next_row(image, top);
+            }
+        });
+    }
+
+  private:
+    static constexpr std::int64_t kMost = 4;  // cells of a window's side
+
+    // The cells of a row of windows, for all channels.
+    const Integer* fill_numbers(Scratch& scratch) const {
+        const std::int64_t cells = height_ * columns_.size;
+        Integer* const numbers = scratch.take<Integer>(cells * channels_);
+        for (std::int64_t i = 0; i < cells; ++i) {
+            std::fill(numbers + i * channels_, numbers + (i + 1) * channels_,
+                      static_cast<Integer>(i));
+        }
+        return numbers;
+    }
+
+    void clip(T* y, Integer* index) const {
+        for (std::int64_t j = 0; index && j < row_; ++j) index[j] = y[j] <= 0 ? -1 : index[j];
+        for (std::int64_t j = 0; j < row_; ++j) y[j] = y[j] <= 0 ? 0 : y[j];
+    }
+
+    void next_row(std::int64_t& image, std::int64_t& top) const {
+        top += height_;
+        if (top == rows_.outputs * height_) {
+            top = 0;
+            ++image;
+        }
+    }
+
+    // body(first row of outputs, rows)
+    template <class Body>
+    void tasks(std::int64_t images, Body&& body) const {
+        const std::int64_t total = images * rows_.outputs;
+        const EvenCut cut(total, std::max<std::int64_t>(1, total / (4 * tuning::tasks)));
+        const double cells = static_cast<double>(images * in_row_ * rows_.size);
+        parallel_for(cut.count(), cells * static_cast<double>(sizeof(T)) * 1.5 / 1e4,
+                     [&](std::int64_t task) { body(cut.begin(task), cut.size(task)); });
+    }
+
+    const PoolingKernels<T>& kernels_;
+    const Axis &rows_, &columns_;
+    std::int64_t channels_, height_, width_, in_row_, row_;
+};
+
+}  // namespace
+
 template <class T, class Index>
 void max_pool(Isa isa, const Axis& rows, const Axis& columns, std::int64_t images,
-              std::int64_t channels, const T* x, T* y, Index* index) {
+              std::int64_t channels, const T* x, T* y, Index* index, bool relu) {
     using Integer = LaneInteger<T>;
     constexpr bool kSame = std::is_same_v<Index, Integer>;
     const PoolingKernels<T>& kernels = pooling_kernels<T>(isa);
+    if constexpr (kSame) {
+        const TiledMaxPool<T> tiled(isa, rows, columns, channels);
+        if (tiled.takes()) return tiled.forward(images, x, y, index, relu);
+    }
     const std::vector<Run> runs = columns.runs();
     const std::int64_t most = widest(rows) * widest(columns);
     for_rows(rows, columns, images, channels, 2 * sizeof(T),
@@ -169,7 +376,8 @@ void max_pool(Isa isa, const Axis& rows, const Axis& columns, std::int64_t image
                      if (p.taps == 0) {
                          for (std::int64_t q = 0; q < run.count; ++q) {
                              T* const out = p.out + q * p.out_step;
-                             std::fill(out, out + channels, -std::numeric_limits<T>::infinity());
+                             std::fill(out, out + channels,
+                                       relu ? T(0) : -std::numeric_limits<T>::infinity());
                              if (index) {
                                  Index* const none = index + (out - y);
                                  std::fill(none, none + channels, Index(-1));
@@ -186,6 +394,8 @@ void max_pool(Isa isa, const Axis& rows, const Axis& columns, std::int64_t image
                      p.numbers = numbers;
                      p.in_step = columns.cell_step * channels;
                      p.number_step = kSame ? static_cast<Integer>(columns.cell_step) : Integer(0);
+                     p.relu = relu;
+                     p.places = nullptr;
                      if constexpr (kSame) {
                          p.index = index ? index + at + first : nullptr;
                      } else {
@@ -203,7 +413,8 @@ void max_pool(Isa isa, const Axis& rows, const Axis& columns, std::int64_t image
                              const Integer* const from = p.index + q * p.out_step;
                              Index* const to = index + at + first + q * p.out_step;
                              for (std::int64_t c = 0; c < channels; ++c) {
-                                 to[c] = static_cast<Index>(cells[from[c]] + moved);
+                                 to[c] = from[c] < 0 ? Index(-1)
+                                                     : static_cast<Index>(cells[from[c]] + moved);
                              }
                          }
                      }
@@ -239,6 +450,10 @@ void max_pool_backward(Isa isa, const Axis& rows, const Axis& columns, std::int6
                        std::int64_t channels, const T* dy, const Index* index, T* dx) {
     using Integer = LaneInteger<T>;
     constexpr std::int64_t kFewChannels = 4;
+    if constexpr (std::is_same_v<Index, Integer>) {
+        const TiledMaxPool<T> tiled(isa, rows, columns, channels);
+        if (tiled.takes()) return tiled.backward(images, dy, index, dx);
+    }
     if (!std::is_same_v<Index, Integer> || channels < kFewChannels) {
         scatter(images, channels, rows.size * columns.size, rows.outputs * columns.outputs, dy,
                 index, dx);
@@ -271,6 +486,7 @@ void max_pool_backward(Isa isa, const Axis& rows, const Axis& columns, std::int6
                          p.channels = channels;
                          p.number = static_cast<Integer>(row * to_columns.outputs + run.output);
                          p.number_step = static_cast<Integer>(run.step);
+                         p.places = nullptr;
                          kernels.max_gradient(p);
                      }
                  });
@@ -279,7 +495,7 @@ void max_pool_backward(Isa isa, const Axis& rows, const Axis& columns, std::int6
 
 #define PYCONV_INSTANTIATE_INDEX(T, INDEX)                                                      \
     template void max_pool<T, INDEX>(Isa, const Axis&, const Axis&, std::int64_t, std::int64_t, \
-                                     const T*, T*, INDEX*);                                     \
+                                     const T*, T*, INDEX*, bool);                               \
     template void max_pool_backward<T, INDEX>(Isa, const Axis&, const Axis&, std::int64_t,      \
                                               std::int64_t, const T*, const INDEX*, T*);
 #define PYCONV_INSTANTIATE(T)                                                               \

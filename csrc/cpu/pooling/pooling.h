@@ -14,10 +14,10 @@ void gather_sums(Isa isa, const Axis& rows, const Axis& columns, std::int64_t im
                  std::int64_t channels, const T* x, T* y);
 
 // y = the largest cell of every window, and where it lies in its plane; -inf and -1 where there is
-// none. `index` may be null. Index is int32 or int64.
+// none. With `relu` y = max(y, 0), and -1 where that is 0. `index` may be null; int32 or int64.
 template <class T, class Index>
 void max_pool(Isa isa, const Axis& rows, const Axis& columns, std::int64_t images,
-              std::int64_t channels, const T* x, T* y, Index* index);
+              std::int64_t channels, const T* x, T* y, Index* index, bool relu);
 
 // dx = the sum of dy over the windows that a cell won. `rows` and `columns` are the forward's. The
 // int32 indices are for planes of less than 2^31 cells.

@@ -146,6 +146,10 @@ PYCONV_INLINE void max_run_with(const MaxRun<T>& p) {
         const T* const in = p.in + block.in;
         // Numbers of the taps, for the first vector's output and the others'.
         const auto number = [&](std::int64_t tap, int v) PYCONV_INLINE_LAMBDA {
+            if (p.places) {
+                return load_integers<T>(p.places + p.offsets[tap] + block.in + v * block.in_next,
+                                        lanes);
+            }
             const auto output = static_cast<Integer>(block.output + v * block.output_next);
             return V::from_bits(p.numbers[tap] + output * p.number_step);
         };
@@ -173,6 +177,11 @@ PYCONV_INLINE void max_run_with(const MaxRun<T>& p) {
 #pragma GCC unroll 4
         for (int v = 0; v < kCount; ++v) {
             const std::int64_t at = block.out + v * block.out_next;
+            if (p.relu) {
+                const auto flat = less_equal(best[v], V::zero());
+                best[v] = select(flat, V::zero(), best[v]);
+                if constexpr (kIndex) index[v] = select(flat, V::from_bits(-1), index[v]);
+            }
             store(best[v], p.out + at, lanes);
             if constexpr (kIndex) store_integers<T>(index[v], p.index + at, lanes);
         }
@@ -199,7 +208,9 @@ void max_gradient_run(const MaxGradientRun<T>& p) {
         for (int v = 0; v < kCount; ++v) {
             const auto output = static_cast<Integer>(block.output + v * block.output_next);
             sum[v] = V::zero();
-            number[v] = V::from_bits(p.number + output * p.number_step);
+            number[v] = p.places
+                            ? load_integers<T>(p.places + block.out + v * block.out_next, lanes)
+                            : V::from_bits(p.number + output * p.number_step);
         }
         for (std::int64_t tap = 0; tap < p.taps; ++tap) {
             const std::int64_t cell = block.in + p.offsets[tap];
