@@ -105,7 +105,14 @@ PROBLEMS = [
     Problem((1, 12, 7, 6), (36, 2, 5, 3), 2, 2, 1, 6),
     Problem((1, 12, 5, 5), (18, 2, 3, 3), 1, 1, 1, 6),
     Problem((2, 10, 5, 6), (6, 5, 3, 3), (3, 1), 1, 1, 2),
+    # groups that fill vectors: tiles of several sizes, steps, rows in the padding, taps that are no
+    # neighbours, chunks of channels that are not full
     Problem((1, 48, 7, 7), (48, 16, 3, 3), 1, 1, 1, 3),
+    Problem((2, 48, 5, 29), (48, 16, 3, 3), 1, 1, 1, 3),
+    Problem((2, 64, 9, 14), (64, 32, 3, 3), 2, 1, 1, 2),
+    Problem((1, 24, 9, 13), (32, 12, 5, 4), (2, 1), ((1, 0), (2, 3)), (1, 2), 2),
+    Problem((1, 40, 6, 9), (32, 20, 1, 1), 1, 0, 1, 2),
+    Problem((1, 32, 2, 15), (24, 16, 3, 7), (1, 3), 3, 1, 2),
     # depthwise: the sizes with instances of their own, and others; multipliers
     Problem((2, 16, 9, 10), (16, 1, 3, 3), 1, 1, 1, 16),
     Problem((1, 19, 8, 13), (19, 1, 3, 3), 2, 1, 1, 19),
@@ -119,6 +126,7 @@ PROBLEMS = [
     # few channels
     Problem((2, 3, 15, 14), (32, 3, 7, 7), 2, 3),
     Problem((1, 3, 9, 11), (20, 3, 3, 3), 1, 1),
+    Problem((2, 3, 9, 19), (16, 3, 3, 3), (2, 1), 1),
     Problem((1, 1, 12, 12), (16, 1, 5, 5)),
     Problem((1, 4, 9, 9), (6, 4, 3, 3), (2, 1), ((0, 1), (1, 0)), (2, 1)),
     Problem((1, 2, 1, 20), (5, 2, 1, 8), 1, (0, 4)),
@@ -145,6 +153,8 @@ LARGE = [  # cut into many tasks in every direction
     Problem((2, 32, 18, 18), (64, 16, 3, 3), 2, 1, 1, 2),
     Problem((2, 64, 25, 23), (64, 4, 3, 3), 1, 1, 1, 16),
     Problem((2, 128, 17, 16), (128, 8, 3, 3), 2, 1, 1, 16),
+    Problem((3, 160, 15, 28), (160, 16, 3, 3), 1, 1, 1, 10),
+    Problem((2, 160, 29, 28), (160, 16, 3, 3), 2, 1, 1, 10),
 ]
 
 Gradient = Callable[..., np.ndarray]
@@ -375,7 +385,9 @@ def test_out_takes_the_result_in_any_layout(rng):
 
 
 @pytest.mark.parametrize(
-    "problem", [*PROBLEMS[:6], *PROBLEMS[15:29:3], PROBLEMS[22], PROBLEMS[38]], ids=str
+    "problem",
+    [*PROBLEMS[:6], *PROBLEMS[15:33:3], PROBLEMS[22], *PROBLEMS[28:32], *PROBLEMS[43:45]],
+    ids=str,
 )
 def test_a_packed_weight_gives_the_bits_of_the_plain_one(problem, isa, rng):
     a = arguments(problem, FLOAT32, rng, random_signs)
@@ -390,6 +402,16 @@ def test_a_packed_weight_gives_the_bits_of_the_plain_one(problem, isa, rng):
             a["x"], a["weight"], bias, activation="relu", algorithm=algorithm, **problem.geometry
         )
         assert_same_bits(y, wanted)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_a_weight_packed_for_wide_images_takes_narrow_ones(width, isa, rng):
+    x, weight = (small_integers(s, FLOAT32, rng) for s in ((2, 48, 5, width), (48, 16, 3, 3)))
+    for stride in (1, 2):
+        geometry = dict(stride=stride, padding=1, groups=3)
+        packed = kernels.pack_weight(weight, (1, 48, 9, 9), **geometry)
+        wanted = reference.conv2d(*wide(x, weight), **geometry)
+        assert_exact(kernels.conv2d(x, packed, **geometry), wanted)
 
 
 def test_a_packed_weight_of_another_geometry_or_instruction_set_still_works(rng):
@@ -592,11 +614,14 @@ def test_explain_says_what_runs_and_why_the_others_refuse():
     assert first.algorithm == "few_channels"
     assert "direct: would do" in str(first)
     few = dict(padding=1, groups=8)
-    for per_group, name in ((2, "grouped"), (4, "grouped"), (8, "grouped"), (16, "direct")):
+    for per_group, name in ((2, "grouped"), (8, "grouped"), (16, "grouped"), (48, "direct")):
         channels = 8 * per_group
         said = kernels.explain("conv2d", (1, channels, 9, 9), (channels, per_group, 3, 3), **few)
         assert said.algorithm == name
-    assert said.refusals["grouped"] == "16 to 16 channels a group fill no vector together"
+    assert said.refusals["grouped"] == (
+        "48 to 48 channels a group fill no vector together; "
+        "groups that fill vectors: 8 to 32 channels a group"
+    )
     said = kernels.explain("conv2d", (1, 40, 9, 9), (40, 5, 3, 3), **few)
     assert "5 to 5 channels a group: there is no kernel" in said.refusals["grouped"]
 

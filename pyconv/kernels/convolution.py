@@ -204,12 +204,14 @@ class PackedWeight:
     ) -> None:
         self.weight = weight.copy()
         self.weight.flags.writeable = False
-        self._geometry = geometry
+        self._code = _packing_code(geometry)
+        self._met = geometry  # known to have this code
         self._isa = _cpu.current_isa()
         image = self.weight if weight.ndim == 4 else self.weight[:, :, None, None]
         self._packed, self.algorithm = _run(
             "pack_weight", _cpu.pack_convolution_weight, image, input_shape, geometry, algorithm
         )
+        self._winograd = self.algorithm.startswith("winograd")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -222,11 +224,14 @@ class PackedWeight:
         return self.weight.dtype
 
     def _usable(self, geometry: tuple[Any, ...], algorithm: str) -> np.ndarray | None:
+        if geometry is not self._met:
+            if _packing_code(geometry) != self._code:
+                return None
+            self._met = geometry
         same = (
-            _packing_code(geometry) == _packing_code(self._geometry)
-            and algorithm in ("auto", self.algorithm)
+            algorithm in ("auto", self.algorithm)
             and _cpu.current_isa() == self._isa
-            and not (self.algorithm.startswith("winograd") and _cpu.strict_float32())
+            and not (self._winograd and _cpu.strict_float32())
         )
         return self._packed if same else None
 

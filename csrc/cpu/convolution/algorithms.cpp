@@ -98,7 +98,9 @@ constexpr Candidate kCandidates[] = {
      [](Direction, const ConvolutionProblem& p, const Terms& terms) {
          return grouped_refuses(p, terms.isa, terms.float64);
      },
-     nullptr},
+     [](Direction, const ConvolutionProblem& p, const Terms& terms) {
+         return grouped_passes(p, terms.isa);
+     }},
     {Algorithm::few_outputs, "few_outputs", few_outputs_refuses, nullptr},
     {Algorithm::few_channels, "few_channels", few_channels_refuses, nullptr},
     {Algorithm::winograd4, "winograd4", winograd_refuses<4>, auto_passes_winograd<4>},

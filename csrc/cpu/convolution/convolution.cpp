@@ -38,22 +38,38 @@ void finish_image(const DenseKernels<T>& kernels, T* y, std::int64_t pixels, std
                  });
 }
 
-// Groups of few channels where their kernels are given.
+// Few channels to one vector of outputs: as one group of the kernels for wide groups, whose inputs
+// serve all taps of a kernel row. Runs of a kernel row have a load for each FMA there. With one
+// channel, or several vectors, or a stride, these gain.
 template <class T>
-void run(const DenseKernels<T>& kernels, const GroupedKernels<T>* grouped,
-         const IndirectProblem<T>& q) {
-    if (grouped) {
-        run_grouped(*grouped, q);
-    } else {
-        run_indirect(kernels, q);
+bool fits_wide(const WideKernels<T>& kernels, const ConvolutionProblem& p) {
+    return p.out_channels <= kernels.lanes && p.in_channels >= 2 && p.in_channels <= 4 &&
+           p.stride_width == 1 && p.out_width >= 4;
+}
+
+// Runs problems that differ only in their grids, taps and results.
+template <class T>
+void run(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
+         const std::vector<IndirectProblem<T>>& phases) {
+    const bool grouped = algorithm == Algorithm::grouped;
+    if (algorithm == Algorithm::few_channels || (grouped && is_wide(p, isa))) {
+        run_wide(wide_kernels<T>(isa), dense_kernels<T>(isa), phases);
+        return;
+    }
+    for (const IndirectProblem<T>& q : phases) {
+        if (grouped) {
+            run_grouped(grouped_kernels<T>(isa), q);
+        } else {
+            run_indirect(dense_kernels<T>(isa), q);
+        }
     }
 }
 
 // The weight is `packed`, or (null) packed panel by panel.
 template <class T>
-void direct_forward(const DenseKernels<T>& kernels, const GroupedKernels<T>* grouped,
-                    const ConvolutionProblem& p, const T* x, const WeightView<T>& weight,
-                    const T* packed, T* y, const Epilogue<T>& epilogue) {
+void direct_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem& p, const T* x,
+                    const WeightView<T>& weight, const T* packed, T* y,
+                    const Epilogue<T>& epilogue) {
     IndirectProblem<T> q;
     q.batch = p.batch;
     q.grid_height = p.out_height;
@@ -83,16 +99,16 @@ void direct_forward(const DenseKernels<T>& kernels, const GroupedKernels<T>* gro
     q.packed_taps = p.taps();
     q.weight = forward_matrices(weight, p);
     q.epilogue = epilogue;
-    run(kernels, grouped, q);
+    run<T>(isa, algorithm, p, {q});
 }
 
 // Backward data, one problem for each phase of the stride: the input positions iy = phase + stride
 // * gy see the taps r with (iy + pad - r * dilation) divisible by the stride, at dy row
 // (iy + pad - r * dilation) / stride. No zeros are inserted.
 template <class T>
-void direct_backward_input(const DenseKernels<T>& kernels, const GroupedKernels<T>* grouped,
-                           const ConvolutionProblem& p, const T* dy, const WeightView<T>& weight,
-                           const T* packed, T* dx, const Epilogue<T>& epilogue) {
+void direct_backward_input(Isa isa, Algorithm algorithm, const ConvolutionProblem& p, const T* dy,
+                           const WeightView<T>& weight, const T* packed, T* dx,
+                           const Epilogue<T>& epilogue) {
     IndirectProblem<T> q;
     q.batch = p.batch;
     q.in = dy;
@@ -112,6 +128,7 @@ void direct_backward_input(const DenseKernels<T>& kernels, const GroupedKernels<
     q.out_image = p.in_height * dx_row;
     q.out_row = p.stride_height * dx_row;
     q.out_pixel = p.stride_width * p.in_channels;
+    std::vector<IndirectProblem<T>> phases;
     for (std::int64_t py = 0; py < std::min(p.stride_height, p.in_height); ++py) {
         for (std::int64_t px = 0; px < std::min(p.stride_width, p.in_width); ++px) {
             q.grid_height = (p.in_height - py + p.stride_height - 1) / p.stride_height;
@@ -128,9 +145,10 @@ void direct_backward_input(const DenseKernels<T>& kernels, const GroupedKernels<
                                       static_cast<std::int32_t>(r * p.kernel_width + s)});
                 }
             }
-            run(kernels, grouped, q);
+            phases.push_back(q);
         }
     }
+    run(isa, algorithm, p, phases);
 }
 
 // The variant that an algorithm stands for; -1: it is another one.
@@ -155,7 +173,7 @@ std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionP
     if (variant >= 0) {
         return winograd_weight_size(dense_kernels<T>(isa), variant, p.in_channels, p.out_channels);
     }
-    if (algorithm == Algorithm::grouped) {
+    if (algorithm == Algorithm::grouped && !is_wide(p, isa)) {
         return grouped_weight_size(grouped_kernels<T>(isa), p.groups, p.taps(), p.group_in(),
                                    p.group_out());
     }
@@ -170,7 +188,7 @@ std::int64_t packed_weight_size(Isa isa, Algorithm algorithm, const ConvolutionP
 template <class T>
 void pack_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                  const WeightView<T>& weight, T* packed) {
-    if (algorithm == Algorithm::grouped) {
+    if (algorithm == Algorithm::grouped && !is_wide(p, isa)) {
         pack_grouped(grouped_kernels<T>(isa), forward_matrices(weight, p), p.groups, p.taps(),
                      p.group_in(), p.group_out(), packed);
     } else if (algorithm == Algorithm::depthwise) {
@@ -220,14 +238,15 @@ void convolution_forward(Isa isa, Algorithm algorithm, const ConvolutionProblem&
             few_outputs_forward(few_outputs_kernels<T>(isa), p, x, packed, y, own);
             if (apart) finish_image(kernels, y, p.outputs(), p.out_channels, epilogue);
             break;
-        case Algorithm::grouped:
-            direct_forward(kernels, &grouped_kernels<T>(isa), p, x, weight, packed, y, epilogue);
-            break;
         case Algorithm::few_channels:
-            few_channels_forward(kernels, p, x, packed, y, epilogue);
+            if (fits_wide(wide_kernels<T>(isa), p)) {
+                direct_forward(isa, algorithm, p, x, weight, packed, y, epilogue);
+            } else {
+                few_channels_forward(kernels, p, x, packed, y, epilogue);
+            }
             break;
         default:
-            direct_forward<T>(kernels, nullptr, p, x, weight, packed, y, epilogue);
+            direct_forward(isa, algorithm, p, x, weight, packed, y, epilogue);
             break;
     }
 }
@@ -249,24 +268,25 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
         T* const packed = scratch.take<T>(patches_size(kernels, p));
         pack_patches(kernels, p, weight, packed);
         few_channels_backward_input(kernels, p, dy, packed, dx, epilogue);
-    } else if (algorithm == Algorithm::grouped) {
+    } else if (algorithm == Algorithm::grouped && !is_wide(p, isa)) {
         const GroupedKernels<T>& grouped = grouped_kernels<T>(isa);
         T* const packed = scratch.take<T>(
             grouped_weight_size(grouped, p.groups, p.taps(), p.group_out(), p.group_in()));
         pack_grouped(grouped, backward_matrices(weight, p), p.groups, p.taps(), p.group_out(),
                      p.group_in(), packed);
-        direct_backward_input(kernels, &grouped, p, dy, weight, static_cast<const T*>(packed), dx,
+        direct_backward_input(isa, algorithm, p, dy, weight, static_cast<const T*>(packed), dx,
                               epilogue);
     } else {
         T* packed = nullptr;
         const std::int64_t rows = p.batch * p.in_height * p.in_width;
-        if (!packs_by_panel<T>(rows, p.group_out(), p.out_channels * p.group_in() * p.taps())) {
+        if (algorithm == Algorithm::grouped ||
+            !packs_by_panel<T>(rows, p.group_out(), p.out_channels * p.group_in() * p.taps())) {
             const Panels<T> panels(kernels, p.group_in());
             packed = scratch.take<T>(p.groups * panels.size(p.taps() * p.group_out()));
             pack_weight(kernels, backward_matrices(weight, p), p.groups, p.taps(), p.group_out(),
                         p.group_in(), packed);
         }
-        direct_backward_input<T>(kernels, nullptr, p, dy, weight, packed, dx, epilogue);
+        direct_backward_input<T>(isa, algorithm, p, dy, weight, packed, dx, epilogue);
     }
 }
 
@@ -274,12 +294,16 @@ template <class T>
 void convolution_backward_weight(Isa isa, Algorithm algorithm, const ConvolutionProblem& p,
                                  const T* dy, const T* x, T* dw) {
     // A group that fills a vector by itself is a matrix product without waste.
-    if (algorithm == Algorithm::grouped && p.group_out() >= grouped_kernels<T>(isa).lanes) {
+    const bool wide = algorithm == Algorithm::grouped && is_wide(p, isa);
+    if (algorithm == Algorithm::grouped && !wide &&
+        p.group_out() >= grouped_kernels<T>(isa).lanes) {
         algorithm = Algorithm::direct;
     }
     if (const int variant = variant_of(algorithm, p); variant >= 0) {
         winograd_backward_weight(dense_kernels<T>(isa), winograd_kernels<T>(isa), variant, p, dy, x,
                                  dw);
+    } else if (wide) {
+        wide_backward_weight(wide_kernels<T>(isa), p, dy, x, dw);
     } else if (algorithm == Algorithm::grouped) {
         grouped_backward_weight(grouped_kernels<T>(isa), p, dy, x, dw);
     } else if (algorithm == Algorithm::depthwise) {

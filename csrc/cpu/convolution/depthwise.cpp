@@ -17,6 +17,10 @@ namespace {
 // Sources and results of this size did not stay in L3 together, measured.
 constexpr std::int64_t kKeptTogether = 52 << 20;
 
+// Vectors of channels that a row of blocks takes at a time: pieces of half a KB of a pixel are
+// streams to the hardware, and two columns and rows of them stay in L1 for the next block.
+constexpr std::int64_t kChunk = 8;
+
 // Only where a vector is a line: parts of one would go to memory by themselves.
 template <class T>
 bool lines_past_caches(const DepthwiseKernels<T>& kernels, const T* result, std::int64_t rows,
@@ -71,7 +75,10 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
              : Interior{0, 0};
     Scratch scratch;
     T* const zeros = scratch.take<T>(in_row);
-    std::fill(zeros, zeros + in_row, T(0));
+    if (begin * p.stride_height < p.pad_top ||
+        (end - 1) * p.stride_height - p.pad_top + p.kernel_height > p.in_height) {
+        std::fill(zeros, zeros + in_row, T(0));
+    }
     const T** in = scratch.take<const T*>(p.taps());
     const T** weight = scratch.take<const T*>(p.taps());
 
@@ -91,6 +98,7 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
                        e.bias, e.activation, e.slope});
     };
 
+    const std::int64_t chunk = kChunk * kernels.lanes;
     const T* rows_in[8];
     T* rows_out[kMaxDepthwiseRows];
     for (std::int64_t oy = begin; oy < end;) {
@@ -99,7 +107,7 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
             const std::int64_t top = oy * p.stride_height - p.pad_top;
             const std::int64_t left = inner.begin * p.stride_width - p.pad_left;
             const std::int64_t height = p.kernel_height + p.stride_height * (rows - 1);
-            // What the next rows read besides, each vector of channels its part of it.
+            // What the next rows read besides.
             const T* const next = image + std::max<std::int64_t>(0, top + height) * in_row;
             const std::int64_t next_size =
                 std::clamp<std::int64_t>(memory.in_end - next, 0, rows * p.stride_height * in_row);
@@ -108,22 +116,18 @@ void depthwise_strip(const DepthwiseKernels<T>& kernels, const ConvolutionProble
                 memory.out_end
                     ? std::clamp<std::int64_t>(memory.out_end - next_out, 0, rows * out_row)
                     : 0;
-            for (std::int64_t c = 0; c < channels; c += kernels.lanes) {
-                for (std::int64_t y = 0; y < height; ++y) {
-                    const bool inside = top + y >= 0 && top + y < p.in_height;
-                    rows_in[y] =
-                        (inside ? image + (top + y) * in_row : zeros) + left * channels + c;
-                }
-                for (int r = 0; r < rows; ++r) {
-                    rows_out[r] = out + (oy - begin + r) * out_row + inner.begin * channels + c;
-                }
-                slid[rows]({rows_in, channels, packed + c, step, rows_out, channels,
-                            inner.end - inner.begin,
-                            static_cast<int>(std::min<std::int64_t>(kernels.lanes, channels - c)),
-                            e.bias ? e.bias + c : nullptr, e.activation, e.slope,
-                            memory.past_caches, ahead_of(kernels, next, next_size, c, channels),
-                            ahead_of(kernels, next_out, next_out_size, c, channels)});
+            for (std::int64_t y = 0; y < height; ++y) {
+                const bool inside = top + y >= 0 && top + y < p.in_height;
+                rows_in[y] = (inside ? image + (top + y) * in_row : zeros) + left * channels;
             }
+            for (int r = 0; r < rows; ++r) {
+                rows_out[r] = out + (oy - begin + r) * out_row + inner.begin * channels;
+            }
+            slid[rows]({rows_in, channels, packed, step, rows_out, channels,
+                        inner.end - inner.begin, channels, chunk, e.bias, e.activation, e.slope,
+                        memory.past_caches,
+                        next_size > 0 ? reinterpret_cast<const char*>(next) : nullptr,
+                        next_out_size > 0 ? reinterpret_cast<const char*>(next_out) : nullptr});
         }
         for (int r = 0; r < rows; ++r) {
             for (std::int64_t ox = 0; ox < inner.begin; ++ox) pixel(oy + r, ox);

@@ -16,14 +16,15 @@ constexpr int depthwise_lines(int stride, int rows, int columns) {
     return stride * stride * (rows * columns + columns / 4);
 }
 
-// kColumns outputs of kRows rows, from output column `x` on.
-template <class T, int kSize, int kStride, int kRows, int kColumns, bool kWhole>
-PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Vec<T> bias,
-                                   const char* ahead, const char* out_ahead) {
+// kColumns outputs of kRows rows, from output column `x` and channel `c` on.
+template <class T, int kSize, int kStride, int kRows, int kColumns, class Lanes>
+PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, std::int64_t c,
+                                   Lanes lanes, const char* ahead, const char* out_ahead) {
     using V = Vec<T>;
     constexpr int kHeight = kSize + kStride * (kRows - 1);
     constexpr int kLines = depthwise_lines(kStride, kRows, kColumns);
-    const int lanes = kWhole ? V::kLanes : p.lanes;
+    constexpr std::int64_t kVector = V::kLanes * sizeof(T);
+    const V bias = p.bias ? load(p.bias + c, lanes) : V::zero();
     V sum[kRows][kColumns];
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
@@ -32,10 +33,12 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
     }
 #pragma GCC unroll 9
     for (int y = 0; y < kHeight; ++y) {
-        const T* row = p.in[y] + x * kStride * p.in_pixel;
+        const T* row = p.in[y] + x * kStride * p.in_pixel + c;
+        if (ahead) {
 #pragma GCC unroll 36
-        for (int i = y * kLines / kHeight; i < (y + 1) * kLines / kHeight; ++i) {
-            prefetch_l2(ahead + i * p.ahead.step);
+            for (int i = y * kLines / kHeight; i < (y + 1) * kLines / kHeight; ++i) {
+                prefetch_l2(ahead + i * kVector);
+            }
         }
 #pragma GCC unroll 12
         for (int i = 0; i < kSize + kStride * (kColumns - 1); ++i) {
@@ -48,17 +51,15 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
                 for (int q = 0; q < kColumns; ++q) {
                     const int tx = i - q * kStride;
                     if (tx < 0 || tx >= kSize) continue;
-                    sum[r][q] =
-                        fma(v, V::load(p.weight + (ty * kSize + tx) * p.weight_step), sum[r][q]);
+                    const V w = V::load(p.weight + (ty * kSize + tx) * p.weight_step + c);
+                    sum[r][q] = fma(v, w, sum[r][q]);
                 }
             }
         }
     }
     if (out_ahead) {
 #pragma GCC unroll 8
-        for (int i = 0; i < kRows * kColumns; ++i) {
-            prefetch_write(out_ahead + i * p.out_ahead.step);
-        }
+        for (int i = 0; i < kRows * kColumns; ++i) prefetch_write(out_ahead + i * kVector);
     }
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
@@ -70,57 +71,62 @@ PYCONV_INLINE void depthwise_block(const DepthwiseRows<T>& p, std::int64_t x, Ve
             } else if (p.activation == Activation::relu6) {
                 s = min(V::broadcast(T(6)), max(V::zero(), s));
             }
-            T* const out = p.out[r] + (x + q) * p.out_pixel;
-            if constexpr (kWhole) {
-                put(s, out, Whole<T>(), p.past_caches);
-            } else {
-                store(s, out, lanes);
-            }
+            put(s, p.out[r] + (x + q) * p.out_pixel + c, lanes, p.past_caches);
         }
     }
 }
 
-template <class T, int kSize, int kStride, int kRows, bool kWhole>
-PYCONV_INLINE void depthwise_row(const DepthwiseRows<T>& p) {
-    using V = Vec<T>;
+// Some channels of a block, then those of the next one: streams are contiguous, which the hardware
+// follows, and what blocks share is still in L1.
+template <class T, int kSize, int kStride, int kRows>
+void depthwise_rows(const DepthwiseRows<T>& p) {
+    constexpr int kLanes = Vec<T>::kLanes;
 #if defined(PYCONV_ISA_emulated512)
     constexpr int kColumns = 2;  // for tests: every lane written out takes much room
 #else
-    constexpr int kColumns = V::kLanes * sizeof(T) == 64 ? 4 : 3;
+    constexpr int kColumns = kLanes * sizeof(T) == 64 ? 4 : 3;
 #endif
-    const V bias = p.bias ? load(p.bias, p.lanes) : V::zero();
-    std::int64_t x = 0;
-    const char* ahead = p.ahead.at ? p.ahead.at : reinterpret_cast<const char*>(p.weight);
-    const char* out_ahead = p.out_ahead.at;
+    const std::int64_t whole = p.channels / kLanes * kLanes;
+    const int rest = static_cast<int>(p.channels - whole);
+    const char* ahead = p.ahead;
+    const char* out_ahead = p.out_ahead;
+    std::int64_t x, first = 0, end;
     const auto block = [&](auto columns) PYCONV_INLINE_LAMBDA {
         constexpr int kCount = decltype(columns)::value;
-        depthwise_block<T, kSize, kStride, kRows, kCount, kWhole>(p, x, bias, ahead, out_ahead);
+        constexpr std::int64_t kVector = kLanes * sizeof(T);
+        constexpr std::int64_t kStep = depthwise_lines(kStride, kRows, kCount) * kVector;
+        for (std::int64_t c = first; c < end; c += kLanes) {
+            depthwise_block<T, kSize, kStride, kRows, kCount>(p, x, c, Whole<T>(), ahead,
+                                                              out_ahead);
+            if (ahead) ahead += kStep;
+            if (out_ahead) out_ahead += kRows * kCount * kVector;
+        }
+        if (rest > 0 && end == whole) {
+            depthwise_block<T, kSize, kStride, kRows, kCount>(p, x, whole, rest, ahead, out_ahead);
+        }
         x += kCount;
-        ahead += depthwise_lines(kStride, kRows, kCount) * p.ahead.step;
-        out_ahead += kRows * kCount * p.out_ahead.step;
     };
-    while (x + kColumns <= p.count) block(std::integral_constant<int, kColumns>());
-    while (x + 2 <= p.count) block(std::integral_constant<int, 2>());
-    while (x < p.count) block(std::integral_constant<int, 1>());
+    do {
+        end = whole - first > p.chunk ? first + p.chunk : whole;
+        x = 0;
+        while (x + kColumns <= p.count) block(std::integral_constant<int, kColumns>());
+        while (x + 2 <= p.count) block(std::integral_constant<int, 2>());
+        while (x < p.count) block(std::integral_constant<int, 1>());
+        first = end;
+    } while (first < whole);
     if (p.activation != Activation::none && p.activation != Activation::relu &&
         p.activation != Activation::relu6) {
         for (int r = 0; r < kRows; ++r) {
             for (x = 0; x < p.count; ++x) {
-                T* out = p.out[r] + x * p.out_pixel;
-                store(activate(p.activation, load(out, p.lanes), p.slope), out, p.lanes);
+                for (std::int64_t c = 0; c < p.channels; c += kLanes) {
+                    const int lanes = c < whole ? kLanes : rest;
+                    T* const out = p.out[r] + x * p.out_pixel + c;
+                    store(activate(p.activation, load(out, lanes), p.slope), out, lanes);
+                }
             }
         }
     }
     if (p.past_caches) stream_fence();
-}
-
-template <class T, int kSize, int kStride, int kRows>
-void depthwise_rows(const DepthwiseRows<T>& p) {
-    if (p.lanes == Vec<T>::kLanes) {
-        depthwise_row<T, kSize, kStride, kRows, true>(p);
-    } else {
-        depthwise_row<T, kSize, kStride, kRows, false>(p);
-    }
 }
 
 template <class T>

@@ -12,9 +12,9 @@ namespace pyconv {
 
 namespace {
 
-// Output rows whose patches make a block of the usual size.
-std::int64_t rows_per_task(std::int64_t width, std::int64_t height, int lanes) {
-    const std::int64_t wanted = (2 * tuning::convolution_pixels(lanes) + width - 1) / width;
+// Output rows whose patches make `blocks` blocks of the usual size.
+std::int64_t rows_per_task(std::int64_t width, std::int64_t height, int lanes, int blocks) {
+    const std::int64_t wanted = (blocks * tuning::convolution_pixels(lanes) + width - 1) / width;
     return std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(height, 1));
 }
 
@@ -50,7 +50,7 @@ void few_channels_forward(const DenseKernels<T>& kernels, const ConvolutionProbl
     const std::int64_t width =
         (p.out_width - 1) * p.stride_width + p.kernel_width;  // dilation is 1 along a row
     const std::int64_t run = p.kernel_width * channels;
-    const EvenCut strips(p.out_height, rows_per_task(p.out_width, p.out_height, kernels.lanes));
+    const EvenCut strips(p.out_height, rows_per_task(p.out_width, p.out_height, kernels.lanes, 4));
     const Panels<T> panels(kernels, p.out_channels);
     std::vector<Tap> taps;
     for (std::int64_t r = 0; r < p.kernel_height; ++r) {
@@ -85,9 +85,19 @@ void few_channels_forward(const DenseKernels<T>& kernels, const ConvolutionProbl
                     }
                 }
             }
-            const RowBlock<T> block{
+            RowBlock<T> block{
                 a,      count,           c,      count, taps.data(), p.kernel_height, run,
                 packed, p.kernel_height, nullptr};
+            // Much is written and little read: it is the results of the next strip that are brought
+            // into L2.
+            const std::int64_t later = task + thread_count();
+            if (later < p.batch * strips.count()) {
+                const std::int64_t row = strips.begin(later % strips.count());
+                block.next = y + (later / strips.count() * p.out_height + row) * p.out_width *
+                                     p.out_channels;
+                block.next_bytes = strips.size(later % strips.count()) * p.out_width *
+                                   p.out_channels * static_cast<std::int64_t>(sizeof(T));
+            }
             multiply_rows(kernels, block, panels, 0, panels.count(), epilogue);
         });
 }
@@ -150,7 +160,7 @@ void few_channels_backward_input(const DenseKernels<T>& kernels, const Convoluti
     // A task owns a strip of input rows and computes the patches of every output row that reaches
     // into it: some twice, but no two tasks add to one row, and the order of the sums is fixed.
     const std::int64_t strip_rows = std::max<std::int64_t>(
-        rows_per_task(p.in_width, p.in_height, kernels.lanes), 4 * p.kernel_height);
+        rows_per_task(p.in_width, p.in_height, kernels.lanes, 2), 4 * p.kernel_height);
     const EvenCut strips(p.in_height, strip_rows);
     const Tap one{0, 0, 0};
     parallel_for(

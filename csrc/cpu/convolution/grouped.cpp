@@ -110,21 +110,33 @@ void bring(const T* at, std::int64_t size, std::int64_t part, std::int64_t parts
 
 }  // namespace
 
+bool is_wide(const ConvolutionProblem& p, Isa isa) {
+    const std::int64_t side = std::gcd(p.group_in(), p.group_out());
+    const std::int64_t lanes = p.group_in() / side * p.group_out();
+    const GroupedKernels<float>& kernels = grouped_kernels<float>(isa);
+    return lanes > kernels.lanes || side > kMaxGroupSide || kernels.max_pixels[side] == 0;
+}
+
 std::string grouped_refuses(const ConvolutionProblem& p, Isa isa, bool float64) {
     if (float64) return "float64";
     if (p.groups == 1) return "groups is 1";
     if (p.in_channels == 0 || p.out_channels == 0) return "no channels";
+    if (!is_wide(p, isa)) return "";
+    const std::string wide = wide_refuses(p, isa);
+    if (wide.empty()) return "";
     const std::int64_t side = std::gcd(p.group_in(), p.group_out());
     const std::int64_t lanes = p.group_in() / side * p.group_out();
-    const std::string sizes =
-        std::to_string(p.group_in()) + " to " + std::to_string(p.group_out()) + " channels a group";
-    if (lanes > kMaxGroupLanes || side > kMaxGroupSide) return sizes + " fill no vector together";
-    if (side == 5 || side == 7) return sizes + ": there is no kernel for squares of this side";
-    const GroupedKernels<float>& kernels = grouped_kernels<float>(isa);
-    if (lanes > kernels.lanes || kernels.max_pixels[side] == 0) {
-        return sizes + " fill no vector of this instruction set";
-    }
-    return "";
+    return std::to_string(p.group_in()) + " to " + std::to_string(p.group_out()) +
+           " channels a group" +
+           (lanes > kMaxGroupLanes || side > kMaxGroupSide ? " fill no vector together"
+            : side == 5 || side == 7 ? ": there is no kernel for squares of this side"
+                                     : " fill no vector of this instruction set") +
+           "; groups that fill vectors: " + wide;
+}
+
+std::string grouped_passes(const ConvolutionProblem& p, Isa isa) {
+    if (!is_wide(p, isa) || p.out_width / p.stride_width >= 4) return "";
+    return "rows of " + std::to_string(p.out_width) + " pixels: its tiles are neighbours in a row";
 }
 
 template <class T>

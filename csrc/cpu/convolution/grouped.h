@@ -2,15 +2,20 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/problem.h"
 #include "cpu/convolution/grouped_kernels.h"
+#include "cpu/convolution/grouped_wide_kernels.h"
 #include "cpu/convolution/indirect.h"
 
 namespace pyconv {
 
 // Why a convolution is none of these; empty where it is.
 std::string grouped_refuses(const ConvolutionProblem& problem, Isa isa, bool float64);
+
+// Why "auto" passes them over; empty where it doesn't.
+std::string grouped_passes(const ConvolutionProblem& problem, Isa isa);
 
 // The weight as [vector][tap][rotation][lane].
 template <class T>
@@ -29,5 +34,21 @@ void run_grouped(const GroupedKernels<T>& kernels, const IndirectProblem<T>& pro
 template <class T>
 void grouped_backward_weight(const GroupedKernels<T>& kernels, const ConvolutionProblem& problem,
                              const T* dy, const T* x, T* dw);
+
+// Groups whose outputs fill one or two vectors, see grouped_wide_kernels.h.
+std::string wide_refuses(const ConvolutionProblem& problem, Isa isa);
+// Of a problem that is not refused: whether it is theirs.
+bool is_wide(const ConvolutionProblem& problem, Isa isa);
+
+// As run_indirect, for problems that differ only in their grids, taps and results; the weight is
+// packed as run_indirect has it.
+template <class T>
+void run_wide(const WideKernels<T>& kernels, const DenseKernels<T>& dense,
+              const std::vector<IndirectProblem<T>>& phases);
+
+// dw lies as above.
+template <class T>
+void wide_backward_weight(const WideKernels<T>& kernels, const ConvolutionProblem& problem,
+                          const T* dy, const T* x, T* dw);
 
 }  // namespace pyconv

@@ -12,6 +12,17 @@
 
 namespace pyconv::PYCONV_ISA {
 
+// A loaded vector stays in its register: GCC would load it again for each of three uses.
+template <class T>
+PYCONV_INLINE Vec<T> in_register(Vec<T> v) {
+#if defined(PYCONV_ISA_avx512)
+    __asm__("" : "+v"(v.v));
+#elif defined(PYCONV_ISA_avx2)
+    __asm__("" : "+x"(v.v));
+#endif
+    return v;
+}
+
 template <class T, int kSide, int kPixels, bool kExpand, bool kWhole>
 PYCONV_INLINE void grouped_vector(const GroupedTile<T>& p, std::int64_t vector,
                                   const Epilogue<T>& e) {
@@ -60,7 +71,8 @@ PYCONV_INLINE void grouped_vector(const GroupedTile<T>& p, std::int64_t vector,
             for (int q = 0; q < kPixels; ++q) x[q] = input(in[q]);
 #pragma GCC unroll 8
             for (int d = 0; d < kSide; ++d) {
-                const V wd = V::load(w + d * kLanes);
+                V wd = V::load(w + d * kLanes);
+                if constexpr (kPixels > 2) wd = in_register(wd);
 #pragma GCC unroll 12
                 for (int q = 0; q < kPixels; ++q) sum[q][d] = fma(x[q], wd, sum[q][d]);
             }

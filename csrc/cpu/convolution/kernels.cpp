@@ -5,6 +5,7 @@
 #include "cpu/convolution/depthwise.inl"
 #include "cpu/convolution/few_outputs.inl"
 #include "cpu/convolution/grouped.inl"
+#include "cpu/convolution/grouped_wide.inl"
 #include "cpu/convolution/winograd.inl"
 #include "cpu/convolution/winograd_gradient.inl"
 
@@ -37,6 +38,12 @@ constexpr DepthwiseKernels<float> kFloat = make_table<float>();
 constexpr DepthwiseKernels<double> kDouble = make_table<double>();
 constexpr GroupedKernels<float> kGrouped = make_grouped_table<float>();
 constexpr GroupedKernels<double> kNotGrouped{};
+#if defined(PYCONV_ISA_generic)
+constexpr WideKernels<float> kWide{};
+#else
+constexpr WideKernels<float> kWide = make_wide_table<float>();
+#endif
+constexpr WideKernels<double> kNotWide{};
 
 template <class T, int... kOuts>
 constexpr FewOutputsKernels<T> make_few_outputs(std::integer_sequence<int, kOuts...>) {
@@ -76,5 +83,7 @@ const WinogradKernels<float>* winograd_kernels(float*) { return &kWinograd<float
 const WinogradKernels<double>* winograd_kernels(double*) { return &kWinograd<double>; }
 const GroupedKernels<float>* grouped_kernels(float*) { return &kGrouped; }
 const GroupedKernels<double>* grouped_kernels(double*) { return &kNotGrouped; }
+const WideKernels<float>* wide_kernels(float*) { return &kWide; }
+const WideKernels<double>* wide_kernels(double*) { return &kNotWide; }
 
 }  // namespace pyconv::PYCONV_ISA

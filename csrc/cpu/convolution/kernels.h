@@ -9,7 +9,7 @@ namespace pyconv {
 // Depthwise windows of this size have instances of their own.
 inline constexpr int kMaxDepthwiseRows = 2;
 
-// One or two rows of outputs whose windows lie wholly inside the row, for one vector of channels.
+// One or two rows of outputs whose windows lie wholly inside the row, all channels.
 template <class T>
 struct DepthwiseRows {
     const T* const* in;     // kernel_height + stride * (rows - 1) input rows, at the first window
@@ -19,13 +19,15 @@ struct DepthwiseRows {
     T* const* out;  // rows
     std::int64_t out_pixel;
     std::int64_t count;  // outputs in a row
-    int lanes;           // channels, at most a vector
+    std::int64_t channels;
+    std::int64_t chunk;  // whole vectors of channels: those of a row, then the next ones
     const T* bias;       // may be null
     Activation activation;
     T slope;
     bool past_caches;  // the results are whole lines
-    Ahead ahead;       // what the next rows read; see depthwise_lines
-    Ahead out_ahead;   // and write: `rows` steps an output
+    // What the next rows read (see depthwise_lines) and write (a line an output), or null.
+    const char* ahead;
+    const char* out_ahead;
 };
 
 // One output pixel, all channels: taps by pointers.
