@@ -223,10 +223,13 @@ class TiledMaxPool {
           in_row_(columns.size * channels),
           row_(columns.outputs * channels) {}
 
-    // Whether windows and channels are such; many channels make whole vectors as they are.
+    // Whether windows and channels are such; many channels make whole vectors as they are. What
+    // copy_runs moves for a run may reach into the next one, but not beyond it.
     bool takes() const {
+        constexpr std::int64_t move = 16 / sizeof(T);
         return height_ > 0 && width_ > 0 && width_ <= 4 && height_ <= 4 &&
-               channels_ < 2 * kernels_.lanes;
+               channels_ < 2 * kernels_.lanes &&
+               (channels_ + move - 1) / move * move <= 2 * channels_;
     }
 
     void forward(std::int64_t images, const T* x, T* y, Integer* index, bool relu) const {
