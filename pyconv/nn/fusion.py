@@ -94,7 +94,7 @@ def run(modules: list[Module], x: Any, activation: Any = None, residual: Any = N
             name = fused_activation(modules[i + 1])
             if name is not None:
                 i += 1
-                if name == "relu" and i + 1 < len(modules) and _clips(modules[i + 1]):
+                if name == "relu" and i + 1 < count and _clips(modules[i + 1]):
                     x = module(x, **options)
                     module, options = modules[i + 1], {}
                     i += 1
