@@ -607,7 +607,7 @@ def test_explain_says_what_runs_and_why_the_others_refuse():
     said = kernels.explain("conv2d", (1, 32, 9, 9), (32, 32, 3, 3), padding=1)
     assert said.algorithm == "direct"
     assert "32 input channels" in said.refusals["few_channels"]
-    assert "32 input channels" in said.refusals["few_outputs"]
+    assert "32 output channels" in said.refusals["few_outputs"]
     assert "groups is 1" in said.refusals["depthwise"]
     assert "direct: runs" in str(said) and "depthwise: refused, groups" in str(said)
     first = kernels.explain("conv1d", (1, 3, 9), (9, 3, 3))

@@ -13,8 +13,10 @@ namespace {
 // With more channels a tap is a long enough sum by itself; and patches are added too often.
 constexpr std::int64_t kFewChannels = 12;
 constexpr std::int64_t kFewPatches = 8;
-// The copy of the image has a plane for each.
-constexpr std::int64_t kFewOutputsInputs = 4;
+// The copy of the image has a plane for each, which costs as much as two taps. The patches of
+// few_channels gain on the gradient of an image with more.
+constexpr std::int64_t kFewOutputsInputs = 64;
+constexpr std::int64_t kFewOutputsGradients = 16;
 
 std::string depthwise_refuses(Direction, const ConvolutionProblem& p, const Terms&) {
     if (p.groups != p.in_channels) {
@@ -45,15 +47,18 @@ std::string few_channels_refuses(Direction direction, const ConvolutionProblem& 
 }
 
 std::string few_outputs_refuses(Direction direction, const ConvolutionProblem& p, const Terms&) {
-    if (direction == Direction::backward_input) return "it has no gradient of the image";
     if (p.groups != 1) return "groups is " + std::to_string(p.groups) + ", not 1";
-    if (p.in_channels > kFewOutputsInputs) {
+    const bool backward = direction == Direction::backward_input;
+    if (backward && (p.stride_height != 1 || p.stride_width != 1)) return "the stride is not 1";
+    const std::int64_t most_in = backward ? kMaxFewOutputs : kFewOutputsInputs;
+    const std::int64_t most_out = backward ? kFewOutputsGradients : kMaxFewOutputs;
+    if (p.in_channels > most_in) {
         return std::to_string(p.in_channels) + " input channels, more than " +
-               std::to_string(kFewOutputsInputs);
+               std::to_string(most_in);
     }
-    if (p.out_channels > kMaxFewOutputs) {
+    if (p.out_channels > most_out) {
         return std::to_string(p.out_channels) + " output channels, more than " +
-               std::to_string(kMaxFewOutputs);
+               std::to_string(most_out);
     }
     return "";
 }
@@ -101,7 +106,10 @@ constexpr Candidate kCandidates[] = {
      [](Direction, const ConvolutionProblem& p, const Terms& terms) {
          return grouped_passes(p, terms.isa);
      }},
-    {Algorithm::few_outputs, "few_outputs", few_outputs_refuses, nullptr},
+    {Algorithm::few_outputs, "few_outputs", few_outputs_refuses,
+     [](Direction, const ConvolutionProblem& p, const Terms&) -> std::string {
+         return p.taps() == 1 ? "one tap: the copy of the image would cost more than it saves" : "";
+     }},
     {Algorithm::few_channels, "few_channels", few_channels_refuses, nullptr},
     {Algorithm::winograd4, "winograd4", winograd_refuses<4>, auto_passes_winograd<4>},
     {Algorithm::winograd2, "winograd2", winograd_refuses<2>, auto_passes_winograd<2>},

@@ -264,6 +264,8 @@ void convolution_backward_input(Isa isa, Algorithm algorithm, const ConvolutionP
         run_winograd(kernels, winograd_kernels<T>(isa), q);
     } else if (algorithm == Algorithm::depthwise) {
         depthwise_backward_input(depthwise_kernels<T>(isa), p, dy, weight, dx, epilogue);
+    } else if (algorithm == Algorithm::few_outputs) {
+        few_outputs_backward_input(few_outputs_kernels<T>(isa), p, dy, weight, dx, epilogue);
     } else if (algorithm == Algorithm::few_channels) {
         T* const packed = scratch.take<T>(patches_size(kernels, p));
         pack_patches(kernels, p, weight, packed);

@@ -18,6 +18,12 @@ template <class T>
 void few_outputs_forward(const FewOutputsKernels<T>& kernels, const ConvolutionProblem& problem,
                          const T* x, const T* packed, T* y, const Epilogue<T>& epilogue);
 
+// The same of dy, with the kernel turned around; the stride is 1.
+template <class T>
+void few_outputs_backward_input(const FewOutputsKernels<T>& kernels,
+                                const ConvolutionProblem& problem, const T* dy,
+                                const WeightView<T>& weight, T* dx, const Epilogue<T>& epilogue);
+
 // dw lies as kernel_height, kernel_width, in_channels, out_channels.
 template <class T>
 void few_outputs_backward_weight(const FewOutputsKernels<T>& kernels,

@@ -15,46 +15,63 @@ inline constexpr int kVectorRegisters = 32;
 inline constexpr int kVectorRegisters = 16;
 #endif
 
+// Vectors of pixels of a step: eight sums or more, so that no FMA waits for the one before.
+constexpr int few_outputs_vectors(int outputs) {
+    const int wanted = outputs <= 3 ? 4 : 2;
+    const int most = (kVectorRegisters - 1) / (outputs + 1);
+    return most < 1 ? 1 : most < wanted ? most : wanted;
+}
+
 template <class T, int kOut>
-void few_outputs_row(const FewOutputsRow<T>& p) {
+void few_outputs_rows(const FewOutputsRows<T>& p) {
     using V = Vec<T>;
     constexpr int kLanes = V::kLanes;
-    constexpr int kVectors = 2 * kOut + 3 <= kVectorRegisters ? 2 : 1;
-    constexpr int kPixels = kVectors * kLanes;
-    alignas(64) T planes[kOut][kPixels];
-    for (std::int64_t x0 = 0; x0 < p.pixels; x0 += kPixels) {
+    constexpr int kVectors = few_outputs_vectors(kOut);
+    alignas(64) T planes[kVectors][kOut][kLanes];
+    const std::int64_t across = (p.pixels + kLanes - 1) / kLanes;
+    const std::int64_t end = p.end * across;
+    for (std::int64_t v = p.begin * across; v < end; v += kVectors) {
+        std::int64_t row[kVectors], x0[kVectors], offset[kVectors];
+        for (int j = 0; j < kVectors; ++j) {
+            const std::int64_t at = v + j < end ? v + j : v;
+            row[j] = at / across;
+            x0[j] = at % across * kLanes;
+            offset[j] = row[j] * p.in_row + x0[j];
+        }
         V sum[kOut][kVectors];
 #pragma GCC unroll 8
         for (int k = 0; k < kOut; ++k) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int j = 0; j < kVectors; ++j) sum[k][j] = V::zero();
         }
         const T* weight = p.weight;
-        for (std::int64_t t = 0; t < p.taps; ++t, weight += p.weight_step) {
-            const T* const from = p.in[t] + x0;
+        for (std::int64_t t = 0; t < p.taps; ++t, weight += kOut) {
             V x[kVectors];
-#pragma GCC unroll 2
-            for (int j = 0; j < kVectors; ++j) x[j] = V::load(from + j * kLanes);
+#pragma GCC unroll 4
+            for (int j = 0; j < kVectors; ++j) x[j] = V::load(p.in[t] + offset[j]);
 #pragma GCC unroll 8
             for (int k = 0; k < kOut; ++k) {
                 const V w = V::broadcast(weight[k]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
                 for (int j = 0; j < kVectors; ++j) sum[k][j] = fma(x[j], w, sum[k][j]);
             }
         }
 #pragma GCC unroll 8
         for (int k = 0; k < kOut; ++k) {
             const V bias = p.bias ? V::broadcast(p.bias[k]) : V::zero();
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int j = 0; j < kVectors; ++j) {
-                activate(p.activation, sum[k][j] + bias, p.slope).store(planes[k] + j * kLanes);
+                activate(p.activation, sum[k][j] + bias, p.slope).store(planes[j][k]);
             }
         }
-        const int count = static_cast<int>(p.pixels - x0 < kPixels ? p.pixels - x0 : kPixels);
-        T* out = p.out + x0 * kOut;
-        for (int i = 0; i < count; ++i, out += kOut) {
+        for (int j = 0; j < kVectors && v + j < end; ++j) {
+            const std::int64_t left = p.pixels - x0[j];
+            const int count = static_cast<int>(left < kLanes ? left : kLanes);
+            T* out = p.out + (row[j] * p.pixels + x0[j]) * kOut;
+            for (int i = 0; i < count; ++i, out += kOut) {
 #pragma GCC unroll 8
-            for (int k = 0; k < kOut; ++k) out[k] = planes[k][i];
+                for (int k = 0; k < kOut; ++k) out[k] = planes[j][k][i];
+            }
         }
     }
 }

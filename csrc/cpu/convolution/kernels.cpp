@@ -48,7 +48,7 @@ constexpr WideKernels<double> kNotWide{};
 template <class T, int... kOuts>
 constexpr FewOutputsKernels<T> make_few_outputs(std::integer_sequence<int, kOuts...>) {
     return {Vec<T>::kLanes,
-            {nullptr, few_outputs_row<T, kOuts + 1>...},
+            {nullptr, few_outputs_rows<T, kOuts + 1>...},
             {nullptr, few_outputs_gradient<T, kOuts + 1>...}};
 }
 template <class T>

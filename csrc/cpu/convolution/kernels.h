@@ -155,16 +155,17 @@ PYCONV_KERNEL_TABLE(WinogradKernels, winograd_kernels)
 inline constexpr int kMaxFewOutputs = 8;
 inline constexpr int kMaxFewOutputsLanes = 16;
 
-// One row of outputs, all channels; vectors read up to 2 of them beyond the row.
+// Some rows of outputs, all channels; vectors read up to one of them beyond a row.
 template <class T>
-struct FewOutputsRow {
-    const T* const* in;  // by tap and channel: the pixel of the first output
+struct FewOutputsRows {
+    const T* const* in;  // by tap and channel: the pixel of the first output of row 0
     std::int64_t taps;   // and channels
-    const T* weight;     // [taps][weight_step]
-    std::int64_t weight_step;
-    T* out;  // pixel by pixel
+    std::int64_t in_row;
+    const T* weight;  // [taps][outputs]
+    T* out;           // of row 0, pixel by pixel, rows without a gap
     std::int64_t pixels;
-    const T* bias;  // may be null
+    std::int64_t begin, end;  // rows
+    const T* bias;            // may be null
     Activation activation;
     T slope;
 };
@@ -183,7 +184,7 @@ template <class T>
 struct FewOutputsKernels {
     int lanes;
     // By output channels.
-    void (*row[kMaxFewOutputs + 1])(const FewOutputsRow<T>&);
+    void (*rows[kMaxFewOutputs + 1])(const FewOutputsRows<T>&);
     void (*gradient[kMaxFewOutputs + 1])(const FewOutputsGradient<T>&);
 };
 

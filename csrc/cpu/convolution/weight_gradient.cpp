@@ -47,10 +47,13 @@ class WeightGradient {
                            p_.out_channels <= tuning::gradient_in_place;
             x_in_place_ = p_.in_channels < tuning::gradient_packs_input || p_.out_channels < 128;
             pitch_ = strips_.size(0);
-            flat_pixels_ = std::clamp<std::int64_t>(
-                tuning::gradient_block_bytes /
-                    ((p_.group_in() + p_.group_out()) * static_cast<std::int64_t>(sizeof(T))),
-                96, tuning::gradient_pixels);
+            // Where dw is too large for L2 the visits cost the most: dy may pass by.
+            const auto bytes = static_cast<std::int64_t>(sizeof(T));
+            const bool large =
+                p_.group_in() * p_.group_out() * bytes >= tuning::gradient_partial_bytes;
+            const std::int64_t pixel = (p_.group_in() + (large ? 0 : p_.group_out())) * bytes;
+            flat_pixels_ = std::clamp<std::int64_t>(tuning::gradient_block_bytes / pixel, 96,
+                                                    tuning::gradient_pixels);
             strip_step_ = flat_pixels_ * pitch_ + 16;
             return;
         }
