@@ -24,7 +24,8 @@ from pyconv import kernels, reference
 
 FLOAT32, FLOAT64 = np.float32, np.float64
 
-# M, N, K: around the tiles (6 x 16, 14 x 32), the dots of few rows, and the blocks of k.
+# M, N, K: around the tiles (6 x 16, 14 x 32), the dots of few rows, the blocks of k, and few rows
+# against a b of more than 1 MiB.
 SIZES = [
     (1, 1, 1),
     (1, 10, 300),
@@ -43,6 +44,8 @@ SIZES = [
     (70, 10, 129),
     (33, 12, 64),
     (30, 800, 70),
+    (1, 1030, 300),
+    (4, 523, 520),
     (2, 3, 0),
     (0, 4, 5),
     (4, 0, 5),

@@ -138,41 +138,42 @@ void few_outputs_forward(const FewOutputsKernels<T>& kernels, const ConvolutionP
     const EvenCut strips = cut_rows(p);
     const Planes<T> planes(p, strips.size(0), false);
     const std::int64_t row_taps = p.kernel_width * p.in_channels;
-    parallel_for(
-        p.batch * strips.count(), 2 * p.flops() / tuning::flops_per_microsecond,
-        [&](std::int64_t task) {
-            const std::int64_t image = task / strips.count();
-            const std::int64_t strip = task % strips.count();
-            const std::int64_t y0 = strips.begin(strip);
-            Scratch scratch;
-            T* const copy = scratch.take<T>(planes.size());
-            const T** const in = scratch.take<const T*>(planes.taps());
-            planes.fill(x + image * p.in_height * p.in_width * p.in_channels, y0,
-                        strips.size(strip), copy);
-            planes.point(copy, in);
-            FewOutputsRows<T> rows{};
-            rows.in_row = planes.step();
-            rows.out = y + (image * p.out_height + y0) * p.out_width * p.out_channels;
-            rows.pixels = p.out_width;
-            rows.bias = epilogue.bias;
-            rows.activation = epilogue.activation;
-            rows.slope = epilogue.slope;
-            // Some rows at a time, so that short ones, too, fill the vectors of a step; without the
-            // kernel rows that fall on padding for all.
-            const std::int64_t together = p.out_channels <= 3 ? 4 : 2;
-            for (rows.begin = 0; rows.begin < strips.size(strip); rows.begin = rows.end) {
-                rows.end = std::min(rows.begin + together, strips.size(strip));
-                const std::int64_t top = (y0 + rows.begin) * p.stride_height - p.pad_top;
-                const std::int64_t bottom = (y0 + rows.end - 1) * p.stride_height - p.pad_top;
-                std::int64_t first = 0, last = p.kernel_height;
-                while (first < last && bottom + first * p.dilation_height < 0) ++first;
-                while (last > first && top + (last - 1) * p.dilation_height >= p.in_height) --last;
-                rows.in = in + first * row_taps;
-                rows.taps = (last - first) * row_taps;
-                rows.weight = packed + first * row_taps * p.out_channels;
-                kernels.rows[p.out_channels](rows);
-            }
-        });
+    parallel_for(p.batch * strips.count(), 2 * p.flops() / tuning::flops_per_microsecond,
+                 [&](std::int64_t task) {
+                     const std::int64_t image = task / strips.count();
+                     const std::int64_t strip = task % strips.count();
+                     const std::int64_t y0 = strips.begin(strip);
+                     Scratch scratch;
+                     T* const copy = scratch.take<T>(planes.size());
+                     const T** const in = scratch.take<const T*>(planes.taps());
+                     planes.fill(x + image * p.in_height * p.in_width * p.in_channels, y0,
+                                 strips.size(strip), copy);
+                     planes.point(copy, in);
+                     FewOutputsRows<T> rows{};
+                     rows.in_row = planes.step();
+                     rows.out = y + (image * p.out_height + y0) * p.out_width * p.out_channels;
+                     rows.pixels = p.out_width;
+                     rows.bias = epilogue.bias;
+                     rows.activation = epilogue.activation;
+                     rows.slope = epilogue.slope;
+                     // Some rows at a time, so that short ones, too, fill the vectors of a step;
+                     // without the kernel rows that fall on padding for all.
+                     const std::int64_t together = p.out_channels <= 3 ? 4 : 2;
+                     for (rows.begin = 0; rows.begin < strips.size(strip); rows.begin = rows.end) {
+                         rows.end = std::min(rows.begin + together, strips.size(strip));
+                         const std::int64_t top = (y0 + rows.begin) * p.stride_height - p.pad_top;
+                         const std::int64_t bottom =
+                             (y0 + rows.end - 1) * p.stride_height - p.pad_top;
+                         std::int64_t first = 0, last = p.kernel_height;
+                         while (first < last && bottom + first * p.dilation_height < 0) ++first;
+                         while (last > first && top + (last - 1) * p.dilation_height >= p.in_height)
+                             --last;
+                         rows.in = in + first * row_taps;
+                         rows.taps = (last - first) * row_taps;
+                         rows.weight = packed + first * row_taps * p.out_channels;
+                         kernels.rows[p.out_channels](rows);
+                     }
+                 });
 }
 
 template <class T>

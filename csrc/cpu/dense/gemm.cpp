@@ -65,6 +65,55 @@ void gemm_by_dots(const DenseKernels<T>& kernels, const GemmProblem<T>& p) {
     });
 }
 
+// Few rows of a, and rows of b as they lie: each is read once, from one end to the other, some side
+// by side, so that the hardware sees what comes next. The sums wait in c, which stays in L1.
+template <class T>
+void gemm_by_rows(const DenseKernels<T>& kernels, const GemmProblem<T>& p) {
+    const Panels<T> panels(kernels, p.n);
+    const EvenCut depths(p.k, tuning::gemm_rows_at_once);
+    // How the columns are shared doesn't change a sum.
+    const EvenCut shares(
+        panels.count(),
+        std::max<std::int64_t>(1, (panels.count() + thread_count() - 1) / thread_count()));
+    const double work = 2.0 * p.m * p.n * p.k / tuning::flops_per_microsecond * 4;
+    parallel_for(shares.count(), work, [&](std::int64_t share) {
+        Scratch scratch;
+        T* const edge = scratch.take<T>(panels.width(panels.count() - 1) * depths.size(0));
+        const std::int64_t end = shares.begin(share) + shares.size(share);
+        for (std::int64_t d = 0; d < depths.count(); ++d) {
+            const std::int64_t k0 = depths.begin(d);
+            const std::int64_t depth = depths.size(d);
+            Epilogue<T> e = block_epilogue(p.epilogue, d == 0, d + 1 == depths.count());
+            const T* const bias = e.bias;
+            for (std::int64_t panel = shares.begin(share); panel < end; ++panel) {
+                const std::int64_t column = panels.first(panel);
+                const int vectors = panels.vectors(panel);
+                const T* b = p.b + k0 * p.b_row + column;
+                std::int64_t b_step = p.b_row;
+                if (panels.valid(panel) != panels.width(panel)) {
+                    pack(b, p.b_row, p.b_column, depth, panels.valid(panel), panels.width(panel),
+                         edge);
+                    b = edge;
+                    b_step = panels.width(panel);
+                }
+                if (bias) e.bias = bias + column;
+                const EvenCut rows(p.m, kernels.max_rows[vectors]);
+                for (std::int64_t i = 0; i < rows.count(); ++i) {
+                    const T* a_rows[kMaxTileRows];
+                    T* c_rows[kMaxTileRows];
+                    for (int r = 0; r < rows.size(i); ++r) {
+                        a_rows[r] = p.a + (rows.begin(i) + r) * p.a_row + k0;
+                        c_rows[r] = p.c + (rows.begin(i) + r) * p.c_row + column;
+                    }
+                    const RowTile<T> tile{a_rows, 0, &kOneTap, 1,      depth,
+                                          b,      0, b_step,   c_rows, panels.last(panel)};
+                    kernels.rows[vectors][rows.size(i)](tile, e);
+                }
+            }
+        }
+    });
+}
+
 template <class T>
 class BlockedGemm {
   public:
@@ -229,6 +278,10 @@ void gemm(Isa isa, const GemmProblem<T>& problem) {
     const bool along = problem.b_row == 1 && problem.a_column == 1;
     if (along && ((problem.m <= 16 && problem.k >= 16) || (problem.n <= 12 && problem.k >= 64))) {
         gemm_by_dots(kernels, problem);
+    } else if (problem.b_column == 1 && problem.a_column == 1 &&
+               problem.m <= tuning::gemm_few_rows &&
+               problem.k * problem.n * static_cast<std::int64_t>(sizeof(T)) >= tuning::gemm_far) {
+        gemm_by_rows(kernels, problem);
     } else {
         BlockedGemm<T>(kernels, problem).run();
     }

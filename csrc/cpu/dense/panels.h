@@ -56,10 +56,17 @@ class Panels {
 // `total` cut into pieces of at most `most`, all of one size or one less: no tail.
 class EvenCut {
   public:
-    EvenCut(std::int64_t total, std::int64_t most)
-        : count_((total + most - 1) / most),
-          base_(count_ ? total / count_ : 0),
-          extra_(count_ ? total % count_ : 0) {}
+    EvenCut(std::int64_t total, std::int64_t most) {
+        if (total <= most) {  // a division takes as long as many steps of a tile
+            count_ = total > 0 ? 1 : 0;
+            base_ = total;
+            extra_ = 0;
+            return;
+        }
+        count_ = (total + most - 1) / most;
+        base_ = total / count_;
+        extra_ = total % count_;
+    }
     std::int64_t count() const { return count_; }
     std::int64_t begin(std::int64_t piece) const {
         return piece * base_ + (piece < extra_ ? piece : extra_);

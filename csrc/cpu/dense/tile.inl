@@ -116,17 +116,42 @@ PYCONV_INLINE void finish(Vec<T> (&sum)[kRows][kVectors], Row&& c, int last, con
     for (int i = 0; i < kRows; ++i) finish_row(sums[i], c(i), kVectors, last, e);
 }
 
+// One step of rows that lie evenly: every third has a pointer, which the other two are found from.
+// So all pointers fit the registers.
+template <class T, int kRows, int kVectors, int kOffset>
+PYCONV_INLINE void add_even_rows(const T* const* third, std::ptrdiff_t step,
+                                 const Vec<T> (&w)[kVectors], Vec<T> (&sum)[kRows][kVectors]) {
+#pragma GCC unroll 14
+    for (int i = 0; i < kRows; ++i) {
+        const T* const p = third[i / 3];
+        if (i % 3 == 0) {
+#pragma GCC unroll 3
+            for (int j = 0; j < kVectors; ++j) {
+                sum[i][j] = fma_broadcast(p + kOffset, w[j], sum[i][j]);
+            }
+            continue;
+        }
+        if (i % 3 == 1) {
+            add_products_at<1, kOffset>(p, step, w, sum[i]);
+        } else {
+            add_products_at<2, kOffset>(p, step, w, sum[i]);
+        }
+    }
+}
+
 template <class T, int kRows, int kVectors>
-void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
-    using V = Vec<T>;
-    constexpr int kLanes = V::kLanes;
-    V sum[kRows][kVectors];
+PYCONV_INLINE void clear(Vec<T> (&sum)[kRows][kVectors]) {
 #pragma GCC unroll 14
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) sum[i][j] = V::zero();
+        for (int j = 0; j < kVectors; ++j) sum[i][j] = Vec<T>::zero();
     }
-    // The lines of the result, and what is added to it, come while the sum runs.
+}
+
+// The lines of the result, and what is added to it, come while the sum runs.
+template <int kRows, int kVectors, class T>
+PYCONV_INLINE void bring_result(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
+    constexpr int kLanes = Vec<T>::kLanes;
 #pragma GCC unroll 14
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 3
@@ -139,6 +164,84 @@ void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
             for (int j = 0; j < kVectors; ++j) prefetch(row + j * kLanes);
         }
     }
+}
+
+// Whether the rows of every tap lie at one distance.
+template <int kRows, class T>
+PYCONV_INLINE bool lies_evenly(const RowTile<T>& tile) {
+    const T* const* const first = tile.a + tile.tap[0].a * tile.a_tap;
+    const std::ptrdiff_t step = first[1] - first[0];
+    bool evenly = true;
+    for (std::int64_t t = 0; t < tile.taps; ++t) {
+        const T* const* const a = tile.a + tile.tap[t].a * tile.a_tap;
+#pragma GCC unroll 14
+        for (int i = 1; i < kRows; ++i) evenly = evenly && a[i] - a[i - 1] == step;
+    }
+    return evenly;
+}
+
+// The tile where they do: every third row has a pointer, which the other two are found from, so
+// that all pointers fit the registers, and its broadcast is part of the FMA. A step of 14 x 2 takes
+// 44 slots of a processor that issues four instructions a cycle, and the FMAs 56; row_tile takes
+// 54, which is too much where two threads share a core.
+template <class T, int kRows, int kVectors>
+__attribute__((noinline)) void even_row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
+    using V = Vec<T>;
+    constexpr int kLanes = V::kLanes;
+    constexpr int kThirds = (kRows + 2) / 3;
+    V sum[kRows][kVectors];
+    clear(sum);
+    bring_result<kRows, kVectors>(tile, epilogue);
+    const std::int64_t depth = tile.depth;
+    const std::int64_t step = tile.b_step;
+    const T* const* const rows = tile.a + tile.tap[0].a * tile.a_tap;
+    const std::ptrdiff_t bytes = (rows[1] - rows[0]) * static_cast<std::ptrdiff_t>(sizeof(T));
+    // Where there is nothing to look ahead to, it looks at one line again and again.
+    const char* ahead = tile.ahead ? tile.ahead : reinterpret_cast<const char*>(tile.b);
+    const std::int64_t ahead_step = tile.ahead ? kLine : 0;
+    for (std::int64_t t = 0; t < tile.taps; ++t) {
+        const T* const* const a = tile.a + tile.tap[t].a * tile.a_tap;
+        const T* b = tile.b + tile.tap[t].b * tile.b_tap;
+        const T* third[kThirds];
+#pragma GCC unroll 5
+        for (int i = 0; i < kThirds; ++i) third[i] = a[3 * i];
+        const auto product = [&](auto offset) PYCONV_INLINE_LAMBDA {
+            constexpr int kOffset = decltype(offset)::value;
+            V w[kVectors];
+#pragma GCC unroll 3
+            for (int j = 0; j < kVectors; ++j) w[j] = V::load(b + j * kLanes);
+            prefetch(reinterpret_cast<const char*>(b) + 4096);
+            b += step;
+            prefetch_l2(ahead);
+            ahead += ahead_step;
+            add_even_rows<T, kRows, kVectors, kOffset>(third, bytes, w, sum);
+        };
+        std::int64_t k = 0;
+        for (; k + 2 <= depth; k += 2) {
+            product(std::integral_constant<int, 0>());
+            product(std::integral_constant<int, 1>());
+#pragma GCC unroll 5
+            for (int i = 0; i < kThirds; ++i) third[i] += 2;
+        }
+        if (k < depth) product(std::integral_constant<int, 0>());
+    }
+    finish<T, kRows, kVectors>(sum, [&](int i) { return tile.c[i]; }, tile.last, epilogue);
+}
+
+template <class T, int kRows, int kVectors>
+void row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
+    using V = Vec<T>;
+    constexpr int kLanes = V::kLanes;
+    if constexpr (kBroadcastsInFma && kRows > 7) {
+        constexpr std::int64_t kLeast = 20;  // fewer steps don't pay for the look at the rows
+        if (tile.taps > 0 && tile.depth >= kLeast && lies_evenly<kRows>(tile)) {
+            even_row_tile<T, kRows, kVectors>(tile, epilogue);
+            return;
+        }
+    }
+    V sum[kRows][kVectors];
+    clear(sum);
+    bring_result<kRows, kVectors>(tile, epilogue);
     // The pointers of more than seven rows don't fit the registers, and a processor that decodes
     // four instructions a cycle has little room beside two FMAs: two steps share what they can, and
     // there is a loop without the prefetches that lie further ahead.
@@ -191,11 +294,7 @@ void outer_tile(const OuterTile<T>& tile, const Epilogue<T>& epilogue) {
     using V = Vec<T>;
     constexpr int kLanes = V::kLanes;
     V sum[kRows][kVectors];
-#pragma GCC unroll 14
-    for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) sum[i][j] = V::zero();
-    }
+    clear(sum);
     // As above: two steps share what they can, and there is a loop without far prefetches.
     constexpr int kUnroll = kRows > 7 ? 2 : 1;
     const T* b = tile.b;

@@ -94,6 +94,45 @@ PYCONV_TERNARY(fma, fmadd)
 PYCONV_TERNARY(fnma, fnmadd)
 #undef PYCONV_TERNARY
 
+// The broadcast is part of the instruction, and takes no slot of its own. Compilers make one
+// broadcast of several, so it is written out.
+inline constexpr bool kBroadcastsInFma = true;
+PYCONV_INLINE Vec<float> fma_broadcast(const float* a, Vec<float> b, Vec<float> c) {
+    asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c.v) : "v"(b.v), "m"(*a));
+    return c;
+}
+PYCONV_INLINE Vec<double> fma_broadcast(const double* a, Vec<double> b, Vec<double> c) {
+    asm("vfmadd231pd %2%{1to8%}, %1, %0" : "+v"(c.v) : "v"(b.v), "m"(*a));
+    return c;
+}
+// sums += x * w, x the element i behind p + n * step (n 1 or 2, step in bytes), which needs no
+// pointer of its own. In one piece: compilers would begin with the broadcasts, and run out of
+// registers.
+#define PYCONV_ADD_PRODUCTS(TYPE, S, P)                                                        \
+    template <int n, int i, int kVectors>                                                      \
+    PYCONV_INLINE void add_products_at(const TYPE* p, std::ptrdiff_t step,                     \
+                                       const Vec<TYPE>(&w)[kVectors],                          \
+                                       Vec<TYPE>(&sums)[kVectors]) {                           \
+        Vec<TYPE> x;                                                                           \
+        if constexpr (kVectors == 2) {                                                         \
+            asm("vbroadcasts" S                                                                \
+                " %c5(%3,%4,%c6), %2\n\t"                                                      \
+                "vfmadd231p" P                                                                 \
+                " %7, %2, %0\n\t"                                                              \
+                "vfmadd231p" P " %8, %2, %1"                                                   \
+                : "+v"(sums[0].v), "+v"(sums[1].v), "=&v"(x.v)                                 \
+                : "r"(p), "r"(step), "i"(i * sizeof(TYPE)), "i"(n), "v"(w[0].v), "v"(w[1].v)); \
+        } else {                                                                               \
+            asm("vbroadcasts" S " %c3(%1,%2,%c4), %0"                                          \
+                : "=v"(x.v)                                                                    \
+                : "r"(p), "r"(step), "i"(i * sizeof(TYPE)), "i"(n));                           \
+            for (int j = 0; j < kVectors; ++j) sums[j] = fma(x, w[j], sums[j]);                \
+        }                                                                                      \
+    }
+PYCONV_ADD_PRODUCTS(float, "s", "s")
+PYCONV_ADD_PRODUCTS(double, "d", "d")
+#undef PYCONV_ADD_PRODUCTS
+
 #define PYCONV_COMPARE(NAME, CODE)                                  \
     PYCONV_INLINE Mask<float> NAME(Vec<float> a, Vec<float> b) {    \
         return {_mm512_cmp_ps_mask(a.v, b.v, CODE)};                \

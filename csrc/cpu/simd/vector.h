@@ -8,6 +8,8 @@
 //   v.store(p), v.store_partial(p, n)           no alignment is needed
 //   v.stream(p)                                 past the caches; p aligned to the vector
 //   a + b, a - b, a * b, a / b, fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b
+//   fma_broadcast(p, b, c) = *p * b + c; kBroadcastsInFma: in one instruction
+//   add_products_at<n, i>(p, step, w, sums): sums += w times element i behind p + n * step (bytes)
 //   min(a, b), max(a, b)                        b where either is NaN, as the x86 instructions
 //   less(a, b), less_equal(a, b), equal(a, b), is_nan(a)  -> Mask
 //   equal_bits(a, b)                            -> Mask; integers that lie in a Vec
@@ -40,6 +42,20 @@ namespace pyconv::PYCONV_ISA {
 inline constexpr bool kFusedMultiplyAdd = true;
 #else
 inline constexpr bool kFusedMultiplyAdd = false;
+#endif
+
+#if !defined(PYCONV_ISA_avx512)
+inline constexpr bool kBroadcastsInFma = false;
+template <class T>
+PYCONV_INLINE Vec<T> fma_broadcast(const T* a, Vec<T> b, Vec<T> c) {
+    return fma(Vec<T>::broadcast(*a), b, c);
+}
+template <int n, int i, int kVectors, class T>
+PYCONV_INLINE void add_products_at(const T* p, std::ptrdiff_t step, const Vec<T> (&w)[kVectors],
+                                   Vec<T> (&sums)[kVectors]) {
+    const Vec<T> x = Vec<T>::broadcast(p[n * step / static_cast<std::ptrdiff_t>(sizeof(T)) + i]);
+    for (int j = 0; j < kVectors; ++j) sums[j] = fma(x, w[j], sums[j]);
+}
 #endif
 
 // For prefetches: into all levels, or past L1; or to be written.

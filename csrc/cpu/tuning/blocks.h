@@ -18,6 +18,11 @@ constexpr std::int64_t gemm_rows(int lanes) { return lanes >= 16 ? 140 : 96; }
 constexpr std::int64_t gemm_packs_a = 768;
 // A matrix b up to this size stays in L1 as it lies.
 constexpr std::int64_t gemm_in_place = 24 << 10;
+// Few rows of a and a b from this size on, which comes from L3 or memory: rows of b are read from
+// end to end, so many side by side as the hardware's prefetcher follows.
+constexpr std::int64_t gemm_few_rows = 4;
+constexpr std::int64_t gemm_far = 1 << 20;
+constexpr std::int64_t gemm_rows_at_once = 16;
 
 // Convolution. Output pixels of a block, whose input stays in L1 and L2 while the panels of the
 // weight pass.
