@@ -17,8 +17,17 @@ settings.register_profile("thorough", max_examples=1000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
-def _isas() -> list[str]:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend", choices=("cpu", "cuda"), default="cpu",
+        help="what pyconv.kernels computes with in the tests of families; cuda: see tests/backends.py",
+    )  # fmt: skip
+
+
+def _isas(config: pytest.Config) -> list[str]:
     """The instruction sets to test; none where the compiled extension is missing."""
+    if config.getoption("--backend") == "cuda":
+        return ["cuda"]
     try:
         from pyconv import _cpu
     except ImportError:
@@ -28,9 +37,19 @@ def _isas() -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "isa" in metafunc.fixturenames:
-        metafunc.parametrize("isa", _isas(), indirect=True)
+        metafunc.parametrize("isa", _isas(metafunc.config), indirect=True)
     if "threads" in metafunc.fixturenames:
-        metafunc.parametrize("threads", [1, 2, 3, 7], indirect=True)
+        on_cpu = metafunc.config.getoption("--backend") == "cpu"
+        metafunc.parametrize("threads", [1, 2, 3, 7] if on_cpu else [1], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Computes on the device where --backend says so."""
+    if request.config.getoption("--backend") == "cuda":
+        import backends
+
+        backends.install(monkeypatch)
 
 
 @pytest.fixture
@@ -38,6 +57,9 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of an instruction set, which the kernels use during the test."""
     import pyconv
 
+    if request.param == "cuda":
+        yield request.param
+        return
     with pyconv.isa(request.param):
         yield request.param
 
