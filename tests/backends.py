@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,14 +24,34 @@ RUN_ON_CUDA = [
       for part in ("", "_backward_input", "_backward_weight")),
     "depthwise_separable_conv2d", "depthwise_separable_conv2d_backward",
 ]  # fmt: skip
+ASKED = ["algorithms", "explain"]
+
+ALIGNMENT = 16  # bytes, of the widest access
+
+# What messages say on the CPU (a pattern), and what they say on CUDA instead.
+WORDS = (
+    ("must be float32 or float64", "must be float32 on (CUDA|cuda)"),
+    ("must have the dtype of.*", "must be float32 on CUDA, got float64"),
+    ("CUDA only", "must be float32 on CUDA, got float16"),
+    ("out must be a NumPy array", "out must be a CuPy array"),
+    ("out must be writable", "out must not be a broadcast array"),  # none is read-only on a device
+)
+
+
+def words(function: str, message: str) -> str:
+    """The message (a pattern) in the words that it has on CUDA."""
+    if function in (*RUN_ON_CUDA, *ASKED):
+        for on_cpu, on_device in WORDS:
+            message = re.sub(on_cpu, on_device, message)
+    return message
 
 
 def to_device(x: np.ndarray) -> Any:
-    """The array on the device, with the same strides over the same span of memory."""
+    """The array on the device, with the same strides and alignment over the same span of memory."""
     import cupy
 
     low, high = np.lib.array_utils.byte_bounds(x)
-    memory = cupy.cuda.alloc(max(high - low, 1))
+    memory = cupy.cuda.alloc(max(high - low, 1) + ALIGNMENT) + low % ALIGNMENT
     if high > low:
         memory.copy_from_host(ctypes.c_void_p(low), high - low)
     start = x.__array_interface__["data"][0] - low
@@ -51,26 +72,19 @@ def on_cuda(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
         out = named.get("out")
-        given = [*arguments, *named.values()]
-        if any(isinstance(a, np.ndarray) and a.dtype == np.float64 for a in given):
-            pytest.skip("float64 runs on the CPU alone")
-        if any(type(a).__name__ == "PackedWeight" for a in given):
-            pytest.skip("packed weights are for the CPU")
+        moved: dict[int, Any] = {}  # the same array stays the same
 
         def move(a: Any) -> Any:
-            return to_device(a) if isinstance(a, np.ndarray) else a
+            if not isinstance(a, np.ndarray):
+                return a
+            return moved.setdefault(id(a), to_device(a))
 
-        moved = {name: move(a) for name, a in named.items()}
-        if isinstance(out, np.ndarray):
-            for name, a in named.items():  # the same array stays the same
-                if a is out:
-                    moved[name] = moved["out"]
-        results = function(*map(move, arguments), **moved)
+        results = function(*map(move, arguments), **{name: move(a) for name, a in named.items()})
 
         def bring(result: Any) -> Any:
             assert isinstance(result, cupy.ndarray), f"{function.__name__} left the device"
             if isinstance(out, np.ndarray):
-                out[...] = to_host(moved["out"])
+                out[...] = to_host(move(out))
                 return out
             return to_host(result)
 
@@ -85,6 +99,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in RUN_ON_CUDA:
         monkeypatch.setattr(kernels, name, on_cuda(getattr(kernels, name)))
-    for name in ("algorithms", "explain"):
+    for name in ASKED:
         ask = getattr(kernels, name)
         monkeypatch.setattr(kernels, name, functools.partial(ask, device="cuda"))

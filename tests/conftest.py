@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -22,6 +22,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--backend", choices=("cpu", "cuda"), default="cpu",
         help="what pyconv.kernels computes with in the tests of families; cuda: see tests/backends.py",
     )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "cpu(reason): about something that the CPU alone has; skipped with --backend cuda"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--backend") == "cpu":
+        return
+    for item in items:
+        for mark in item.iter_markers("cpu"):
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and callspec.params.get("dtype") is np.float64:
+            item.add_marker(pytest.mark.skip(reason="float64 runs on the CPU alone"))
 
 
 def _isas(config: pytest.Config) -> list[str]:
@@ -62,6 +79,22 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     with pyconv.isa(request.param):
         yield request.param
+
+
+@pytest.fixture
+def words(request: pytest.FixtureRequest) -> Callable[[str, str], str]:
+    """What a message of a function (a pattern in the CPU's words) says on this backend."""
+    if request.config.getoption("--backend") == "cpu":
+        return lambda function, message: message
+    import backends
+
+    return backends.words
+
+
+@pytest.fixture
+def thread_counts(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    """Numbers of threads that give the same bits. A device's are not set: the same call twice."""
+    return (1, 2, 3, 7) if request.config.getoption("--backend") == "cpu" else (1, 1)
 
 
 @pytest.fixture

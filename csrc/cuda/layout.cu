@@ -12,9 +12,30 @@ namespace {
 
 constexpr int kSide = 32;
 
+// An element at any address.
+template <class T, bool kAligned>
+__device__ T load(const char* from) {
+    if constexpr (kAligned) return *reinterpret_cast<const T*>(from);
+    T value = 0;
+    for (int i = 0; i < static_cast<int>(sizeof(T)); ++i) {
+        value |= static_cast<T>(static_cast<T>(static_cast<unsigned char>(from[i])) << (8 * i));
+    }
+    return value;
+}
+template <class T, bool kAligned>
+__device__ void store(char* to, T value) {
+    if constexpr (kAligned) {
+        *reinterpret_cast<T*>(to) = value;
+    } else {
+        for (int i = 0; i < static_cast<int>(sizeof(T)); ++i) {
+            to[i] = static_cast<char>(value >> (8 * i));
+        }
+    }
+}
+
 // Axis 3 is the fastest of the target, axis 2 that of the source: squares of both go through shared
 // memory, so that lanes read neighbours and write neighbours.
-template <class T>
+template <class T, bool kAligned>
 __global__ void turn_kernel(StridedCopy p) {
     __shared__ T square[kSide][kSide + 1];
     const std::int64_t plane = blockIdx.z;
@@ -27,19 +48,19 @@ __global__ void turn_kernel(StridedCopy p) {
         const std::int64_t y = y0 + threadIdx.x, x = x0 + i;
         if (y < p.extent[2] && x < p.extent[3]) {
             square[i][threadIdx.x] =
-                *reinterpret_cast<const T*>(source + y * p.from[2] + x * p.from[3]);
+                load<T, kAligned>(source + y * p.from[2] + x * p.from[3]);
         }
     }
     __syncthreads();
     for (int i = threadIdx.y; i < kSide; i += blockDim.y) {
         const std::int64_t y = y0 + i, x = x0 + threadIdx.x;
         if (y < p.extent[2] && x < p.extent[3]) {
-            *reinterpret_cast<T*>(target + y * p.to[2] + x * p.to[3]) = square[threadIdx.x][i];
+            store<T, kAligned>(target + y * p.to[2] + x * p.to[3], square[threadIdx.x][i]);
         }
     }
 }
 
-template <class T>
+template <class T, bool kAligned>
 __global__ void copy_kernel(StridedCopy p) {
     std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     std::int64_t from = 0, to = 0;
@@ -50,11 +71,11 @@ __global__ void copy_kernel(StridedCopy p) {
         to += at * p.to[axis];
     }
     if (i >= p.extent[0]) return;
-    *reinterpret_cast<T*>(p.target + to + i * p.to[0]) =
-        *reinterpret_cast<const T*>(p.source + from + i * p.from[0]);
+    store<T, kAligned>(p.target + to + i * p.to[0],
+                       load<T, kAligned>(p.source + from + i * p.from[0]));
 }
 
-template <class T>
+template <class T, bool kAligned>
 void run(StridedCopy p, cudaStream_t stream) {
     // The axes by the target's strides, the fastest last; then the source's fastest before it.
     const auto swap_axes = [&](int i, int j) {
@@ -83,13 +104,23 @@ void run(StridedCopy p, cudaStream_t stream) {
         if (planes <= 65535 && across <= 65535) {
             const dim3 grid(static_cast<unsigned>(divide_up(p.extent[2], kSide)),
                             static_cast<unsigned>(across), static_cast<unsigned>(planes));
-            turn_kernel<T><<<grid, dim3(kSide, 8), 0, stream>>>(p);
+            turn_kernel<T, kAligned><<<grid, dim3(kSide, 8), 0, stream>>>(p);
             check_launch("copy_strided", "turned, " + std::to_string(size) + " elements");
             return;
         }
     }
-    copy_kernel<T><<<static_cast<unsigned>(divide_up(size, 256)), 256, 0, stream>>>(p);
+    copy_kernel<T, kAligned><<<static_cast<unsigned>(divide_up(size, 256)), 256, 0, stream>>>(p);
     check_launch("copy_strided", std::to_string(size) + " elements");
+}
+
+template <class T>
+void run_type(const StridedCopy& p, cudaStream_t stream) {
+    std::uintptr_t all =
+        reinterpret_cast<std::uintptr_t>(p.source) | reinterpret_cast<std::uintptr_t>(p.target);
+    for (int axis = 0; axis < 4; ++axis) {
+        if (p.extent[axis] > 1) all |= static_cast<std::uintptr_t>(p.from[axis] | p.to[axis]);
+    }
+    all % sizeof(T) == 0 ? run<T, true>(p, stream) : run<T, false>(p, stream);
 }
 
 }  // namespace
@@ -97,13 +128,13 @@ void run(StridedCopy p, cudaStream_t stream) {
 void copy_strided(const StridedCopy& copy, cudaStream_t stream) {
     switch (copy.size) {
         case 1:
-            return run<std::uint8_t>(copy, stream);
+            return run<std::uint8_t, true>(copy, stream);
         case 2:
-            return run<std::uint16_t>(copy, stream);
+            return run_type<std::uint16_t>(copy, stream);
         case 4:
-            return run<std::uint32_t>(copy, stream);
+            return run_type<std::uint32_t>(copy, stream);
         case 8:
-            return run<std::uint64_t>(copy, stream);
+            return run_type<std::uint64_t>(copy, stream);
         default:
             throw std::invalid_argument("copy_strided: elements of 1, 2, 4 or 8 bytes");
     }

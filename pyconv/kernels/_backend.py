@@ -15,8 +15,9 @@ from pyconv import _cpu
 
 
 def is_on_device(x: Any) -> bool:
-    """Whether `x` is a CuPy array."""
-    return type(x).__module__.partition(".")[0] == "cupy"
+    """Whether `x` is a CuPy array. (Who has one has imported CuPy.)"""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(x, cupy.ndarray)
 
 
 def extension(function: str, argument: str) -> Any:

@@ -1,27 +1,29 @@
 #include "bindings/cuda/array.h"
 
+#include <pybind11/gil_safe_call_once.h>
+
 namespace pyconv::bindings {
 
 namespace {
 
 // What is needed of CuPy, looked up once and kept for good.
 struct CuPy {
-    py::object ndarray, alloc, current_stream, set_device;
+    py::object ndarray, alloc, current_stream, get_device, set_device;
     int devices = 1;
 
     CuPy() {
-        const py::module_ cupy = py::module_::import("cupy");
         const py::module_ cuda = py::module_::import("cupy.cuda");
-        ndarray = cupy.attr("ndarray");
+        ndarray = py::module_::import("cupy").attr("ndarray");
         alloc = cuda.attr("alloc");
         current_stream = cuda.attr("get_current_stream");
+        get_device = cuda.attr("runtime").attr("getDevice");
         set_device = cuda.attr("runtime").attr("setDevice");
         cudaGetDeviceCount(&devices);
     }
 };
 const CuPy& cupy() {
-    static const CuPy* const kept = new CuPy;
-    return *kept;
+    PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<CuPy> kept;
+    return kept.call_once_and_store_result([] { return CuPy(); }).get_stored();
 }
 
 void use_device(int device) {
@@ -35,9 +37,9 @@ Shape Shape::of(py::handle array) { return of_tuple(array.attr("shape")); }
 
 Call::Call(py::handle array) {
     if (cupy().devices > 1) {
-        cudaGetDevice(&before_);
+        before_ = cupy().get_device().cast<int>();
         device_ = array.attr("device").attr("id").cast<int>();
-        if (device_ != before_) use_device(device_);
+        use_device(device_);
     }
     stream_ = reinterpret_cast<cudaStream_t>(
         cupy().current_stream().attr("ptr").cast<std::uintptr_t>());

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 
 #if defined(__CUDACC__)
 #define PYCONV_HOST_DEVICE __host__ __device__
@@ -41,6 +43,15 @@ struct Axes {
     PYCONV_HOST_DEVICE std::int64_t& operator[](int axis) { return value[axis]; }
     PYCONV_HOST_DEVICE const std::int64_t& operator[](int axis) const { return value[axis]; }
 };
+
+// Kernels count rows, columns and terms in 31 bits.
+inline int checked_int(const char* what, std::int64_t n) {
+    if (n > INT32_MAX) {
+        throw std::invalid_argument(std::string(what) + " must be below 2^31 on CUDA, got " +
+                                    std::to_string(n));
+    }
+    return static_cast<int>(n);
+}
 
 constexpr std::int64_t divide_up(std::int64_t n, std::int64_t d) { return (n + d - 1) / d; }
 

@@ -61,11 +61,11 @@ Phase phase_of(std::int64_t phase, std::int64_t kernel, std::int64_t stride, std
 
 void convolution_forward(const ConvolutionProblem& p, const float* x, const float* weight, float* y,
                          const Epilogue& epilogue, const Allocate& allocate, cudaStream_t stream) {
-    const int depth = static_cast<int>(p.taps() * p.group_in());
+    const int depth = checked_int("terms of a sum", p.taps() * p.group_in());
     const int columns = static_cast<int>(p.group_out());
     Rows out;
     out.data = y;
-    out.rows = static_cast<int>(p.outputs());
+    out.rows = checked_int("pixels of the output", p.outputs());
     out.columns = columns;
     out.grid = out.width = divider(p.outputs());
     out.pixel_step = p.out_channels;
@@ -101,10 +101,10 @@ void convolution_backward_input(const ConvolutionProblem& p, const float* dy, co
             const std::int64_t height = divide_up(p.in_height - py, p.stride_height);
             const std::int64_t width = divide_up(p.in_width - px, p.stride_width);
             const int depth =
-                static_cast<int>(vertical.count * across.count * p.group_out());
+                checked_int("terms of a sum", vertical.count * across.count * p.group_out());
             Rows out;
             out.data = dx + py * row + px * p.in_channels;
-            out.rows = static_cast<int>(p.batch * height * width);
+            out.rows = checked_int("pixels of the image", p.batch * height * width);
             out.columns = columns;
             out.grid = divider(height * width);
             out.width = divider(width);
@@ -151,11 +151,11 @@ void convolution_backward_input(const ConvolutionProblem& p, const float* dy, co
 
 void convolution_backward_weight(const ConvolutionProblem& p, const float* dy, const float* x,
                                  float* dw, const Allocate& allocate, cudaStream_t stream) {
-    const int depth = static_cast<int>(p.outputs());
+    const int depth = checked_int("pixels of the output", p.outputs());
     const int columns = static_cast<int>(p.group_out());
     Rows out;
     out.data = dw;
-    out.rows = static_cast<int>(p.taps() * p.group_in());
+    out.rows = checked_int("elements of a filter", p.taps() * p.group_in());
     out.columns = columns;
     out.grid = out.width = divider(out.rows);
     out.pixel_step = p.out_channels;

@@ -15,7 +15,7 @@ std::string describe(const Matrix& a, const Matrix& b) {
 template <bool kVectors, class F>
 void with_source(const float* data, std::int64_t rows, std::int64_t depth, std::int64_t row_step,
                  std::int64_t depth_step, F&& f) {
-    const int r = static_cast<int>(rows), k = static_cast<int>(depth);
+    const int r = checked_int("rows and columns", rows), k = checked_int("rows and columns", depth);
     if (depth_step == 1) {
         f(AlongDepth<kVectors>{data, r, k, row_step});
     } else {
@@ -45,13 +45,13 @@ constexpr int kSumRows = 64;  // of x, that one thread adds
 // Partial sums of kSumRows rows; columns along the lanes.
 __global__ void column_sums_kernel(const float* x, std::int64_t rows, std::int64_t columns,
                                    float* sums) {
-    const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    const std::int64_t column = static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
     if (column >= columns) return;
-    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.y) * kSumRows;
+    const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kSumRows;
     const std::int64_t end = min(begin + kSumRows, rows);
     float sum = 0;
     for (std::int64_t row = begin; row < end; ++row) sum += x[row * columns + column];
-    sums[blockIdx.y * columns + column] = sum;
+    sums[blockIdx.x * columns + column] = sum;
 }
 
 }  // namespace
@@ -60,8 +60,8 @@ void gemm(const Matrix& a, const Matrix& b, float* c, const Epilogue& epilogue,
           const Allocate& allocate, cudaStream_t stream) {
     Rows out;
     out.data = c;
-    out.rows = static_cast<int>(a.rows);
-    out.columns = static_cast<int>(b.columns);
+    out.rows = checked_int("rows of a", a.rows);
+    out.columns = checked_int("columns of b", b.columns);
     out.grid = out.width = FastDivider(a.rows < 1 ? 1 : a.rows);
     out.pixel_step = b.columns;
     out.vectors = aligned_vectors(c, b.columns, b.columns);
@@ -83,7 +83,7 @@ void column_sums(const float* x, std::int64_t rows, std::int64_t columns, float*
         const std::int64_t parts = rows <= kSumRows ? 1 : divide_up(rows, kSumRows);
         float* const to =
             parts == 1 ? sums : static_cast<float*>(allocate(parts * columns * sizeof(float)));
-        column_sums_kernel<<<dim3(across, static_cast<unsigned>(parts)), 128, 0, stream>>>(
+        column_sums_kernel<<<dim3(static_cast<unsigned>(parts), across), 128, 0, stream>>>(
             x, rows, columns, to);
         check_launch("column_sums", problem);
         if (parts == 1) return;
