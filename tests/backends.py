@@ -1,8 +1,8 @@
 """The tests of `pyconv.kernels` on CuPy arrays: ``pytest --backend cuda``.
 
-The tests are written for NumPy. Here every function of `pyconv.kernels` that runs on CUDA is replaced
-by one that copies NumPy's arrays to the device as they lie in memory, calls it, and brings the
-results back as they lie. So tests, shapes, references and bad input are the same on both.
+The tests are written for NumPy. Here every function of `pyconv.kernels` that runs on CUDA is
+replaced by one that copies NumPy's arrays to the device as they lie in memory, calls it, and brings
+the results back as they lie. So tests, shapes, references and bad input are the same on both.
 """
 
 from __future__ import annotations

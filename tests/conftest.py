@@ -20,13 +20,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend", choices=("cpu", "cuda"), default="cpu",
-        help="what pyconv.kernels computes with in the tests of families; cuda: see tests/backends.py",
+        help="what pyconv.kernels computes with in the tests of families; see tests/backends.py",
     )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "cpu(reason): about something that the CPU alone has; skipped with --backend cuda"
+        "markers",
+        "cpu(reason): about something that the CPU alone has; skipped with --backend cuda",
     )
 
 

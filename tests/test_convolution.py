@@ -530,7 +530,9 @@ SEPARABLE = [
 
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
 @pytest.mark.parametrize(("x", "depthwise", "channels", "geometry"), SEPARABLE, ids=str)
-def test_depthwise_separable_is_exact_on_integers(x, depthwise, channels, geometry, dtype, isa, rng):
+def test_depthwise_separable_is_exact_on_integers(
+    x, depthwise, channels, geometry, dtype, isa, rng
+):
     image = small_integers(x, dtype, rng)
     d = small_integers(depthwise, dtype, rng)
     p = small_integers((channels, depthwise[0], 1, 1), dtype, rng)

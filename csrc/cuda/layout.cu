@@ -1,10 +1,9 @@
-#include "cuda/layout.h"
-
 #include <algorithm>
 #include <stdexcept>
 
 #include "cuda/common/index.h"
 #include "cuda/common/launch.h"
+#include "cuda/layout.h"
 
 namespace pyconv::cuda {
 
@@ -47,8 +46,7 @@ __global__ void turn_kernel(StridedCopy p) {
     for (int i = threadIdx.y; i < kSide; i += blockDim.y) {
         const std::int64_t y = y0 + threadIdx.x, x = x0 + i;
         if (y < p.extent[2] && x < p.extent[3]) {
-            square[i][threadIdx.x] =
-                load<T, kAligned>(source + y * p.from[2] + x * p.from[3]);
+            square[i][threadIdx.x] = load<T, kAligned>(source + y * p.from[2] + x * p.from[3]);
         }
     }
     __syncthreads();
@@ -88,7 +86,8 @@ void run(StridedCopy p, cudaStream_t stream) {
     };
     for (int pass = 0; pass < 3; ++pass) {
         for (int i = 0; i < 3; ++i) {
-            if (step(p.extent[i], p.to[i]) < step(p.extent[i + 1], p.to[i + 1])) swap_axes(i, i + 1);
+            if (step(p.extent[i], p.to[i]) < step(p.extent[i + 1], p.to[i + 1]))
+                swap_axes(i, i + 1);
         }
     }
     int fastest = 3;

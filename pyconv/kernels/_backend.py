@@ -36,7 +36,7 @@ def extension(function: str, argument: str) -> Any:
 
 
 def backend(function: str, **arrays: Any) -> Any:
-    """The extension that all these arrays belong to; None stands for one that isn't given.
+    """The extension that all these arrays belong to. What is no array doesn't count.
 
     Raises
     ------
@@ -48,7 +48,11 @@ def backend(function: str, **arrays: Any) -> Any:
             break
     else:
         return _cpu
-    given = [(name, x) for name, x in arrays.items() if x is not None]
+    given = [
+        (name, x) for name, x in arrays.items() if isinstance(x, np.ndarray) or is_on_device(x)
+    ]
+    if not given:
+        return _cpu
     first_name, first = given[0]
     on_device = is_on_device(first)
     for name, x in given[1:]:

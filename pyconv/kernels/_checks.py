@@ -74,7 +74,9 @@ def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...
     if not isinstance(x, np.ndarray):
         if is_on_device(x):
             extension(function, argument)
-            raise TypeError(f"{function}: {argument} is a CuPy array; it runs on NumPy's alone")
+            raise TypeError(
+                f"{function}: {argument} is a CuPy array, but {function} takes NumPy's alone"
+            )
         raise TypeError(f"{function}: {argument} must be a NumPy array, got {kind(x)}")
     if x.dtype is not _FLOATS[0] and x.dtype not in _FLOATS:
         hint = ""
@@ -277,12 +279,10 @@ def out_array(
     """`out` can take the result: shape, dtype, writable, apart from every input."""
     if out is None:
         return
-    on_device = is_on_device(out) and is_on_device(inputs[0])
-    if not isinstance(out, np.ndarray) and not on_device:
+    on_device = not isinstance(out, np.ndarray)
+    if on_device and not (is_on_device(out) and is_on_device(inputs[0])):
         what = "a CuPy array" if is_on_device(inputs[0]) else "a NumPy array"
         raise TypeError(f"{function}: out must be {what}, got {kind(out)}")
-    if isinstance(out, np.ndarray) and is_on_device(inputs[0]):
-        raise TypeError(f"{function}: out must be a CuPy array, got {kind(out)}")
     if out.dtype is not dtype and out.dtype != dtype:
         raise TypeError(f"{function}: out must be {dtype}, got {out.dtype}")
     if out.shape != tuple(shape):

@@ -238,6 +238,7 @@ class PackedWeight:
     def _linear(self, x: np.ndarray, bias: Any, activation: Any, out: Any) -> np.ndarray:
         if self.weight.ndim != 2:
             raise ValueError(f"linear: weight was packed for a convolution, shape {self.shape}")
+        check.backend("linear", x=x, weight=self.weight, bias=bias, out=out)
         if out is not None:
             check.out_array("linear", out, (x.shape[0], self.shape[0]), x.dtype, x, bias)
             out = out[:, :, None, None]
@@ -394,6 +395,7 @@ def _convolve(
         check.shape_of(name, "residual", residual, shape, "that of the output")
     if weight.dtype is not x.dtype or bias is not None or residual is not None:
         check.same_dtype(name, x=x, weight=weight, bias=bias, residual=residual)
+    run = check.backend(name, x=x, weight=weight, bias=bias, residual=residual, out=out)
     if out is not None:
         check.out_array(name, out, shape, x.dtype, x, weight, bias, residual)
     if packed is not None:
@@ -402,7 +404,6 @@ def _convolve(
             algorithm = packed.algorithm
     if rank == 1:
         x, weight, residual, out = _lift(x), _lift(weight), _lift(residual), _lift(out)
-    run = check.backend(name, x=x, weight=weight, bias=bias, residual=residual, out=out)
     y = _run(
         name, run.conv2d, x, weight, ready, bias, residual, geometry, code, slope, algorithm, out
     )  # fmt: skip
@@ -527,11 +528,11 @@ def _backward_input(
     )  # fmt: skip
     check.same_dtype(name, dy=dy, weight=weight)
     algorithm = _algorithm(name, algorithm)
+    run = check.backend(name, dy=dy, weight=weight, out=out)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, weight)
     if rank == 1:
         dy, weight, out, shape = _lift(dy), _lift(weight), _lift(out), (*shape[:2], 1, shape[2])
-    run = check.backend(name, dy=dy, weight=weight, out=out)
     dx = _run(
         name, run.conv2d_backward_input, dy, weight, None, shape, geometry, 0, 0.0, algorithm, out
     )
@@ -633,13 +634,13 @@ def _backward_weight(
     )  # fmt: skip
     check.same_dtype(name, dy=dy, x=x)
     algorithm = _algorithm(name, algorithm)
+    run = check.backend(name, dy=dy, x=x, out=out)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, x)
     if rank == 1:
         dy, x, out, shape = _lift(dy), _lift(x), _lift(out), (*shape[:2], 1, shape[2])
     if out is not None:
         out = out.transpose(2, 3, 1, 0)
-    run = check.backend(name, dy=dy, x=x, out=out)
     dw = _run(name, run.conv2d_backward_weight, dy, x, shape, geometry, algorithm, out).transpose(
         3, 2, 0, 1
     )
@@ -754,8 +755,9 @@ def conv2d_backward_bias(dy: np.ndarray, *, out: np.ndarray | None = None) -> np
     array([32., 32., 32.], dtype=float32)
     """
     check.any_array("conv2d_backward_bias", "dy", dy, 4)
+    run = check.backend("conv2d_backward_bias", dy=dy, out=out)
     check.out_array("conv2d_backward_bias", out, dy.shape[1:2], dy.dtype, dy)
-    return check.backend("conv2d_backward_bias", dy=dy, out=out).conv2d_backward_bias(dy, out)
+    return run.conv2d_backward_bias(dy, out)
 
 
 def conv1d_backward_bias(dy: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -769,8 +771,8 @@ def conv1d_backward_bias(dy: np.ndarray, *, out: np.ndarray | None = None) -> np
     array([8., 8., 8.], dtype=float32)
     """
     check.any_array("conv1d_backward_bias", "dy", dy, 3)
-    check.out_array("conv1d_backward_bias", out, dy.shape[1:2], dy.dtype, dy)
     run = check.backend("conv1d_backward_bias", dy=dy, out=out)
+    check.out_array("conv1d_backward_bias", out, dy.shape[1:2], dy.dtype, dy)
     return run.conv2d_backward_bias(_lift(dy), out)
 
 
@@ -833,11 +835,11 @@ def _transpose_convolve(
     algorithm = _algorithm(name, algorithm)
     shape = (x.shape[0], channels, *sizes)
     check.check_count(name, "the output's shape", shape)
+    run = check.backend(name, x=x, weight=weight, bias=bias, out=out)
     if out is not None:
         check.out_array(name, out, shape, x.dtype, x, weight, bias)
     if rank == 1:
         x, weight, out, shape = _lift(x), _lift(weight), _lift(out), (*shape[:2], 1, shape[2])
-    run = check.backend(name, x=x, weight=weight, bias=bias, out=out)
     y = _run(
         name, run.conv2d_backward_input, x, weight, bias, shape, geometry.code, code, slope,
         algorithm, out,
@@ -970,12 +972,12 @@ def _transposed_backward_input(
     )
     check.same_dtype(name, dy=dy, weight=weight)
     algorithm = _algorithm(name, algorithm)
+    run = check.backend(name, dy=dy, weight=weight, out=out)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, weight)
     dy, code = _seen(dy, shape, weight.shape, geometry, rank)
     if rank == 1:
         dy, weight, out = _lift(dy), _lift(weight), _lift(out)
-    run = check.backend(name, dy=dy, weight=weight, out=out)
     dx = _run(name, run.conv2d, dy, weight, None, None, None, code, 0, 0.0, algorithm, out)
     return dx if rank == 2 else dx[:, :, 0, :]
 
@@ -1083,6 +1085,7 @@ def _transposed_backward_weight(
     )
     check.same_dtype(name, dy=dy, x=x)
     algorithm = _algorithm(name, algorithm)
+    run = check.backend(name, dy=dy, x=x, out=out)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, x)
     if rank == 1:
@@ -1090,7 +1093,6 @@ def _transposed_backward_weight(
     if out is not None:
         out = out.transpose(2, 3, 1, 0)
     # x plays the part of the convolution's output gradient, dy that of its input.
-    run = check.backend(name, dy=dy, x=x, out=out)
     dw = _run(
         name, run.conv2d_backward_weight, x, dy, shape, geometry.code, algorithm, out
     ).transpose(3, 2, 0, 1)
@@ -1259,11 +1261,11 @@ def depthwise_separable_conv2d(
         name, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight, bias=bias
     )
     code, slope = check.activation(name, activation)
-    check.out_array(name, out, shape, x.dtype, x, depthwise_weight, pointwise_weight, bias)
     run = check.backend(
         name, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight, bias=bias,
         out=out,
     )  # fmt: skip
+    check.out_array(name, out, shape, x.dtype, x, depthwise_weight, pointwise_weight, bias)
     return run.depthwise_separable_conv2d(
         x, depthwise_weight, pointwise_weight, bias, geometry.code, code, slope, out
     )

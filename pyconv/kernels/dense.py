@@ -90,8 +90,8 @@ def gemm(
     if a.dtype is not b.dtype or c is not None or bias is not None:
         check.same_dtype("gemm", a=a, b=b, c=c, bias=bias)
     code, slope = check.activation("gemm", activation)
-    check.out_array("gemm", out, (m, n), a.dtype, a, b, c, bias)
     run = check.backend("gemm", a=a, b=b, c=c, bias=bias, out=out)
+    check.out_array("gemm", out, (m, n), a.dtype, a, b, c, bias)
     return run.gemm(a, b, transpose_a, transpose_b, alpha, beta, c, bias, code, slope, out)
 
 
@@ -147,8 +147,8 @@ def linear(
     if x.dtype is not weight.dtype or bias is not None:
         check.same_dtype("linear", x=x, weight=weight, bias=bias)
     code, slope = check.activation("linear", activation)
-    check.out_array("linear", out, (x.shape[0], weight.shape[0]), x.dtype, x, weight, bias)
     run = check.backend("linear", x=x, weight=weight, bias=bias, out=out)
+    check.out_array("linear", out, (x.shape[0], weight.shape[0]), x.dtype, x, weight, bias)
     return run.linear(x, weight, bias, code, slope, out)
 
 

@@ -41,8 +41,8 @@ Call::Call(py::handle array) {
         device_ = array.attr("device").attr("id").cast<int>();
         use_device(device_);
     }
-    stream_ = reinterpret_cast<cudaStream_t>(
-        cupy().current_stream().attr("ptr").cast<std::uintptr_t>());
+    stream_ =
+        reinterpret_cast<cudaStream_t>(cupy().current_stream().attr("ptr").cast<std::uintptr_t>());
 }
 
 Call::~Call() {
@@ -71,9 +71,7 @@ bool DeviceArray::lies_as(const cuda::Axes& wanted) const {
     return true;
 }
 
-cuda::Axes extents(const Shape& shape) {
-    return {{shape[0], shape[1], shape[2], shape[3]}};
-}
+cuda::Axes extents(const Shape& shape) { return {{shape[0], shape[1], shape[2], shape[3]}}; }
 
 cuda::Axes dense_strides(const Shape& shape, Order order, std::int64_t item_size) {
     cuda::Axes strides;

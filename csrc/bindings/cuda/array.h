@@ -111,10 +111,10 @@ class Result {
     py::object finish() {
         if (copy_back_) {
             const DeviceArray given(array_);
-            cuda::copy_strided({extents(shape_), dense_strides(shape_, order_, sizeof(T)),
-                                given.strides, reinterpret_cast<const char*>(data_), given.data,
-                                static_cast<int>(sizeof(T))},
-                               call_.stream());
+            cuda::copy_strided(
+                {extents(shape_), dense_strides(shape_, order_, sizeof(T)), given.strides,
+                 reinterpret_cast<const char*>(data_), given.data, static_cast<int>(sizeof(T))},
+                call_.stream());
         }
         return array_;
     }

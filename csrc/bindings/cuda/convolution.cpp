@@ -49,10 +49,9 @@ py::object conv2d(py::handle x, py::handle weight, py::handle /*packed*/, py::ha
     const ConvolutionProblem p = make_problem(Shape::of(x), Shape::of(weight), Geometry(geometry));
     Result<float> y(out, {p.batch, p.out_channels, p.out_height, p.out_width}, Order::channels_last,
                     call);
-    cuda::convolution_forward(p, dense<float>(x, Order::channels_last, call),
-                              weight_bytes(weight, call), y.data(),
-                              make_epilogue(bias, residual, activation, slope, call),
-                              call.allocator(), call.stream());
+    cuda::convolution_forward(
+        p, dense<float>(x, Order::channels_last, call), weight_bytes(weight, call), y.data(),
+        make_epilogue(bias, residual, activation, slope, call), call.allocator(), call.stream());
     return y.finish();
 }
 
@@ -68,10 +67,9 @@ py::object conv2d_backward_input(py::handle dy, py::handle weight, py::handle bi
     p.out_height = Shape::of(dy)[2];
     p.out_width = Shape::of(dy)[3];
     Result<float> dx(out, dx_shape, Order::channels_last, call);
-    cuda::convolution_backward_input(p, dense<float>(dy, Order::channels_last, call),
-                                     weight_bytes(weight, call), dx.data(),
-                                     make_epilogue(bias, py::none(), activation, slope, call),
-                                     call.allocator(), call.stream());
+    cuda::convolution_backward_input(
+        p, dense<float>(dy, Order::channels_last, call), weight_bytes(weight, call), dx.data(),
+        make_epilogue(bias, py::none(), activation, slope, call), call.allocator(), call.stream());
     return dx.finish();
 }
 

@@ -13,8 +13,8 @@
 
 namespace pyconv::cuda {
 
-// n / divisor for 0 <= n < 2^31 by a multiplication: with s = ceil(log2 d), m = 2^(31+s) / d rounded
-// up, the quotient is n m / 2^(31+s) (Granlund and Montgomery, 1994).
+// n / divisor for 0 <= n < 2^31 by a multiplication: with s = ceil(log2 d), m = 2^(31+s) / d
+// rounded up, the quotient is n m / 2^(31+s) (Granlund and Montgomery, 1994).
 struct FastDivider {
     std::uint32_t divisor = 1, multiplier = 1u << 31, shift = 31;
 
@@ -23,7 +23,8 @@ struct FastDivider {
         std::uint32_t s = 0;
         while ((std::uint64_t{1} << s) < divisor) ++s;
         shift = 31 + s;
-        multiplier = static_cast<std::uint32_t>(((std::uint64_t{1} << shift) + divisor - 1) / divisor);
+        multiplier =
+            static_cast<std::uint32_t>(((std::uint64_t{1} << shift) + divisor - 1) / divisor);
     }
     PYCONV_HOST_DEVICE int divide(int n) const {
         return static_cast<int>(
@@ -44,10 +45,12 @@ struct Axes {
     PYCONV_HOST_DEVICE const std::int64_t& operator[](int axis) const { return value[axis]; }
 };
 
-// Kernels count rows, columns and terms in 31 bits.
+// Kernels count rows, columns and terms in 31 bits, and go past the end by less than a tile.
+inline constexpr std::int64_t kMostRows = INT32_MAX - 1024;
 inline int checked_int(const char* what, std::int64_t n) {
-    if (n > INT32_MAX) {
-        throw std::invalid_argument(std::string(what) + " must be below 2^31 on CUDA, got " +
+    if (n > kMostRows) {
+        throw std::invalid_argument(std::string(what) + " must be at most " +
+                                    std::to_string(kMostRows) + " on CUDA, got " +
                                     std::to_string(n));
     }
     return static_cast<int>(n);

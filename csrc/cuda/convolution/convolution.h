@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include "core/problem.h"
+#include "cuda/common/launch.h"
 #include "cuda/dense/product.h"
 
 namespace pyconv::cuda {

@@ -89,8 +89,8 @@ void convolution_backward_input(const ConvolutionProblem& p, const float* dy, co
                                 float* dx, const Epilogue& epilogue, const Allocate& allocate,
                                 cudaStream_t stream) {
     const int columns = static_cast<int>(p.group_in());
-    const bool vectors = p.group_out() % 4 == 0 && p.out_channels % 4 == 0 && aligned(dy) &&
-                         aligned(weight);
+    const bool vectors =
+        p.group_out() % 4 == 0 && p.out_channels % 4 == 0 && aligned(dy) && aligned(weight);
     const std::int64_t row = p.in_width * p.in_channels;
     for (std::int64_t py = 0; py < std::min(p.stride_height, p.in_height); ++py) {
         const Phase vertical =

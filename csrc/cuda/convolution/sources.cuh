@@ -9,10 +9,10 @@ namespace pyconv::cuda {
 // Pixels of an image that the taps of a kernel see from the points of a grid: grid point (y, x) and
 // tap (r, s) meet at (origin + y * step + r * tap_step, ...). Outside the image is zero.
 struct Window {
-    int height, width, pixel;                   // of the image; channels from pixel to pixel
-    FastDivider grid, grid_width;               // points of a grid, of its row
-    int origin_y, origin_x, step_y, step_x;     // of the grid
-    FastDivider taps_across, channels;          // of the kernel
+    int height, width, pixel;                // of the image; channels from pixel to pixel
+    FastDivider grid, grid_width;            // points of a grid, of its row
+    int origin_y, origin_x, step_y, step_x;  // of the grid
+    FastDivider taps_across, channels;       // of the kernel
     int tap_step_y, tap_step_x;
 
     struct Point {
@@ -135,8 +135,8 @@ struct WeightRows {
     static constexpr bool kInVectors = kVectors;
     const float* data;  // of the first tap of the phase
     int rows, depth;
-    FastDivider taps_across, channels;         // of the phase; output channels of a group
-    std::int64_t tap_row, tap_column, row;     // steps
+    FastDivider taps_across, channels;      // of the phase; output channels of a group
+    std::int64_t tap_row, tap_column, row;  // steps
     int group_step;
 
     struct Place {

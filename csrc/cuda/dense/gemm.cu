@@ -1,5 +1,4 @@
 #include "cuda/dense/gemm.h"
-
 #include "cuda/dense/product.cuh"
 
 namespace pyconv::cuda {

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include "cuda/common/launch.h"
 #include "cuda/dense/product.h"
 
 namespace pyconv::cuda {

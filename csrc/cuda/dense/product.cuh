@@ -198,7 +198,8 @@ static __global__ void add_parts(const float* partial, Rows out, Epilogue epilog
     if (i >= size * groups) return;
     const int group = static_cast<int>(i / size);
     const int row = static_cast<int>((i - group * size) / out.columns);
-    const int column = static_cast<int>(i - group * size - static_cast<std::int64_t>(row) * out.columns);
+    const int column =
+        static_cast<int>(i - group * size - static_cast<std::int64_t>(row) * out.columns);
     float sum = partial[i];
     for (int part = 1; part < parts; ++part) sum += partial[part * size * groups + i];
     const std::int64_t offset = out.offset(row) + group * out.group_step + column;
@@ -219,8 +220,8 @@ void launch_shape(const char* name, const std::string& problem, const A& a, cons
     }
     const dim3 grid(static_cast<unsigned>(down), static_cast<unsigned>(across),
                     static_cast<unsigned>(groups * split.count));
-    product_kernel<Shape><<<grid, Shape::kThreads, 0, stream>>>(a, b, out, epilogue, depth, split,
-                                                                partial);
+    product_kernel<Shape>
+        <<<grid, Shape::kThreads, 0, stream>>>(a, b, out, epilogue, depth, split, partial);
     check_launch(name, problem);
     if (split.count == 1) return;
     add_parts<<<static_cast<unsigned>(divide_up(size, 256)), 256, 0, stream>>>(
@@ -228,8 +229,8 @@ void launch_shape(const char* name, const std::string& problem, const A& a, cons
     check_launch("add_parts", problem);
 }
 
-// The tile by the result: narrow for few columns, small where large ones would be few. Operands that
-// can't be read in vectors have small ones alone: they are rare, and each kernel is large.
+// The tile by the result: narrow for few columns, small where large ones would be few. Operands
+// that can't be read in vectors have small ones alone: they are rare, and each kernel is large.
 template <class A, class B>
 void launch_product(const char* name, const std::string& problem, const A& a, const B& b,
                     const Rows& out, const Epilogue& epilogue, int depth, int groups,
@@ -247,7 +248,8 @@ void launch_product(const char* name, const std::string& problem, const A& a, co
     launch(TileShape<64, 64>{});
 }
 
-// -- sources ----------------------------------------------------------------------------------------
+// -- sources
+// ----------------------------------------------------------------------------------------
 
 __device__ inline float4 zero_four() { return make_float4(0, 0, 0, 0); }
 

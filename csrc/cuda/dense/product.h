@@ -5,7 +5,6 @@
 
 #include "core/activation.h"
 #include "cuda/common/index.h"
-#include "cuda/common/launch.h"
 
 namespace pyconv::cuda {
 
