@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from programs import run_python
-from tolerances import assert_exact, assert_same_bits, random_signs, small_integers
+from tolerances import (
+    assert_exact,
+    assert_same_bits,
+    assert_within,
+    random_signs,
+    small_integers,
+    sum_bound,
+)
 
 import pyconv
 from pyconv import reference
@@ -250,6 +257,28 @@ def test_two_runs_give_the_same_bits(cupy, images):
     first = [y.get() for y in all_results(*upload(*images))]
     for y, again in zip(first, all_results(*upload(*images)), strict=True):
         assert_same_bits(again.get(), y)
+
+
+ACTIVATIONS = [
+    "relu", "relu6", "leaky_relu", ("leaky_relu", -0.5), "sigmoid", "tanh", "silu", "gelu",
+]  # fmt: skip
+
+
+@on_device
+@pytest.mark.parametrize("depth", [3, 600])  # a sum in one part, and one that is cut
+@pytest.mark.parametrize("name", ACTIVATIONS, ids=str)
+def test_every_activation_is_fused(name, depth, cupy, rng):
+    a, b = random_signs((5, depth), FLOAT32, rng), random_signs((depth, 7), FLOAT32, rng)
+    c, bias = random_signs((5, 7), FLOAT32, rng), random_signs((7,), FLOAT32, rng)
+    a[3:] *= 1 if depth == 3 else 0.05
+    c[0, :3] = np.inf, -np.inf, np.nan
+    a64, b64, c64, bias64 = (v.astype(np.float64) for v in (a, b, c, bias))
+    options = dict(alpha=2.0, beta=3.0, activation=name)
+    wanted = reference.gemm(a64, b64, c=c64, bias=bias64, **options)
+    given = upload(a, b, c, bias)
+    y = dense.gemm(*given[:2], c=given[2], bias=given[3], **options).get()
+    magnitude = 2 * abs(a64) @ abs(b64) + 3 * abs(np.nan_to_num(c64, posinf=0, neginf=0)) + 1
+    assert_within(y, wanted, 2 * sum_bound(FLOAT32, magnitude, depth + 2))
 
 
 # -- streams, threads, memory, errors --------------------------------------------------------------

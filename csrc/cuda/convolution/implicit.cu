@@ -139,7 +139,7 @@ void convolution_backward_input(const ConvolutionProblem& p, const float* dy, co
                 matrix.channels = window.channels;
                 matrix.tap_row = vertical.every * p.kernel_width * tap;
                 matrix.tap_column = across.every * tap;
-                matrix.row = p.out_channels;
+                matrix.pitch = p.out_channels;
                 matrix.group_step = static_cast<int>(p.group_out());
                 launch_product("convolution", describe("backward data", p), pixels, matrix, out,
                                epilogue, depth, static_cast<int>(p.groups), allocate, stream);

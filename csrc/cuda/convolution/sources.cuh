@@ -20,11 +20,22 @@ struct Window {
         int y, x;
     };
     __device__ Point point(int index) const {
-        int at, x;
+        int column;
+        return point(index, column);
+    }
+    __device__ Point point(int index, int& column) const {
+        int at;
         const int image = grid.divide(index, at);
-        const int y = grid_width.divide(at, x);
+        const int y = grid_width.divide(at, column);
         return {static_cast<std::int64_t>(image) * height * width, origin_y + y * step_y,
-                origin_x + x * step_x};
+                origin_x + column * step_x};
+    }
+    __device__ bool inside(int y, int x) const {
+        return static_cast<unsigned>(y) < static_cast<unsigned>(height) &&
+               static_cast<unsigned>(x) < static_cast<unsigned>(width);
+    }
+    __device__ std::int64_t offset(const Point& p, int y, int x) const {
+        return (p.image + static_cast<std::int64_t>(y) * width + x) * pixel;
     }
     // Of element k = (tap row, tap column, channel).
     struct Tap {
@@ -40,11 +51,7 @@ struct Window {
     }
     __device__ const float* find(const float* data, const Point& p, const Tap& t) const {
         const int y = p.y + t.y, x = p.x + t.x;
-        if (static_cast<unsigned>(y) >= static_cast<unsigned>(height) ||
-            static_cast<unsigned>(x) >= static_cast<unsigned>(width)) {
-            return nullptr;
-        }
-        return data + (p.image + static_cast<std::int64_t>(y) * width + x) * pixel + t.channel;
+        return inside(y, x) ? data + offset(p, y, x) + t.channel : nullptr;
     }
 };
 
@@ -58,28 +65,45 @@ struct PixelRows {
     Window window;
     int group_step;
 
+    using Line = Window::Point;
+    struct Step {
+        int k;
+        Window::Tap tap;
+    };
     struct Place {
-        Window::Point point;
-        bool valid;
+        const float* at;
+        bool inside;
+        Window::Point point;  // of use where four k are no neighbours
     };
     __device__ void select(int group) { data += group * group_step; }
-    __device__ Place place(int row) const {
-        const bool valid = row < rows;
-        return {window.point(valid ? row : 0), valid};
+    __device__ Line line(int row) const { return window.point(clamp_row(row, rows, 1)); }
+    __device__ Step step(int k) const { return {k, window.tap(k)}; }
+    __device__ Place find(const Line& line, const Step& s) const {
+        if constexpr (!kVectors) return {nullptr, false, line};
+        const int y = line.y + s.tap.y, x = line.x + s.tap.x;
+        return {data + window.offset(line, y, x) + s.tap.channel,
+                window.inside(y, x) && s.k < depth,
+                {}};
     }
-    __device__ float at(const Place& place, int k) const {
+    __device__ bool advance(Step& s) const {
+        s.k += kTileDepth;
+        s.tap.channel += kTileDepth;
+        if (s.tap.channel < static_cast<int>(window.channels.divisor)) return true;
+        s.tap = window.tap(s.k);
+        return false;
+    }
+    __device__ void move(Place& place, const Line&, const Step&) const { place.at += kTileDepth; }
+    __device__ float at(const Window::Point& point, int k) const {
         if (k >= depth) return 0;
-        const float* from = window.find(data, place.point, window.tap(k));
+        const float* from = window.find(data, point, window.tap(k));
         return from ? *from : 0;
     }
-    __device__ float4 load(const Place& place, int k) const {
-        if (!place.valid) return zero_four();
+    __device__ float4 load(const Place& p, const Step& s) const {
         if constexpr (kVectors) {
-            if (k >= depth) return zero_four();
-            const float* from = window.find(data, place.point, window.tap(k));
-            return from ? *reinterpret_cast<const float4*>(from) : zero_four();
+            return p.inside ? *reinterpret_cast<const float4*>(p.at) : zero_four();
         } else {
-            return make_float4(at(place, k), at(place, k + 1), at(place, k + 2), at(place, k + 3));
+            return make_float4(at(p.point, s.k), at(p.point, s.k + 1), at(p.point, s.k + 2),
+                               at(p.point, s.k + 3));
         }
     }
 };
@@ -94,35 +118,71 @@ struct TapRows {
     Window window;
     int group_step;
 
-    struct Place {
+    struct Line {
         Window::Tap tap[kVectors ? 1 : 4];
         int count;  // rows from here on
     };
+    struct Step {
+        int k, left;  // points to the end of the grid's row
+        Window::Point point;
+    };
+    struct Place {
+        const float* at[kVectors ? 1 : 4];  // null: outside
+        bool row_inside, inside;
+    };
     __device__ void select(int group) { data += group * group_step; }
-    __device__ Place place(int row) const {
-        Place p;
-        p.count = rows - row;
+    __device__ Line line(int row) const {
+        Line l;
+        const int first = kVectors ? clamp_row(row, rows, 4) : row;
+        l.count = rows - first;
 #pragma unroll
         for (int i = 0; i < (kVectors ? 1 : 4); ++i) {
-            p.tap[i] = window.tap(i < p.count ? row + i : 0);
+            l.tap[i] = window.tap(i < l.count ? first + i : 0);
+        }
+        return l;
+    }
+    __device__ Step step(int k) const {
+        int column;
+        const Window::Point point = window.point(k, column);
+        return {k, static_cast<int>(window.grid_width.divisor) - column, point};
+    }
+    __device__ Place find(const Line& line, const Step& s) const {
+        Place p{};
+        if constexpr (kVectors) {
+            const int y = s.point.y + line.tap[0].y, x = s.point.x + line.tap[0].x;
+            p.at[0] = data + window.offset(s.point, y, x) + line.tap[0].channel;
+            p.row_inside = static_cast<unsigned>(y) < static_cast<unsigned>(window.height);
+            p.inside = window.inside(y, x) && s.k < depth;
+        } else {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const bool there = i < line.count && s.k < depth;
+                p.at[i] = there ? window.find(data, s.point, line.tap[i]) : nullptr;
+            }
         }
         return p;
     }
-    __device__ float4 load(const Place& place, int k) const {
-        if (k >= depth || place.count <= 0) return zero_four();
-        const Window::Point point = window.point(k);
+    __device__ bool advance(Step& s) const {
+        if (kVectors && s.left > kTileDepth) {
+            s.k += kTileDepth;
+            s.left -= kTileDepth;
+            s.point.x += kTileDepth * window.step_x;
+            return true;
+        }
+        s = step(s.k + kTileDepth);
+        return false;
+    }
+    __device__ void move(Place& p, const Line& line, const Step& s) const {
+        p.at[0] += kTileDepth * window.step_x * window.pixel;
+        const auto x = static_cast<unsigned>(s.point.x + line.tap[0].x);
+        p.inside = p.row_inside && x < static_cast<unsigned>(window.width) && s.k < depth;
+    }
+    __device__ float4 load(const Place& p, const Step&) const {
         if constexpr (kVectors) {
-            const float* from = window.find(data, point, place.tap[0]);
-            return from ? *reinterpret_cast<const float4*>(from) : zero_four();
+            return p.inside ? *reinterpret_cast<const float4*>(p.at[0]) : zero_four();
         } else {
-            float x[4];
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const float* from =
-                    i < place.count ? window.find(data, point, place.tap[i]) : nullptr;
-                x[i] = from ? *from : 0;
-            }
-            return make_float4(x[0], x[1], x[2], x[3]);
+            return make_float4(p.at[0] ? *p.at[0] : 0, p.at[1] ? *p.at[1] : 0,
+                               p.at[2] ? *p.at[2] : 0, p.at[3] ? *p.at[3] : 0);
         }
     }
 };
@@ -135,31 +195,49 @@ struct WeightRows {
     static constexpr bool kInVectors = kVectors;
     const float* data;  // of the first tap of the phase
     int rows, depth;
-    FastDivider taps_across, channels;      // of the phase; output channels of a group
-    std::int64_t tap_row, tap_column, row;  // steps
+    FastDivider taps_across, channels;        // of the phase; output channels of a group
+    std::int64_t tap_row, tap_column, pitch;  // steps
     int group_step;
 
-    struct Place {
-        const float* at;  // null: no such row
+    using Line = const float*;
+    struct Step {
+        int k, channel;
+        std::int64_t offset;
     };
+    using Place = const float*;
     __device__ void select(int group) { data += group * group_step; }
-    __device__ Place place(int r) const { return {r < rows ? data + r * row : nullptr}; }
-    __device__ const float* find(const Place& place, int k) const {
-        int channel, column;
-        const int tap = channels.divide(k, channel);
+    __device__ Line line(int row) const { return data + clamp_row(row, rows, 1) * pitch; }
+    __device__ Step step(int k) const {
+        Step s;
+        int column;
+        s.k = k;
+        const int tap = channels.divide(k, s.channel);
         const int tap_y = taps_across.divide(tap, column);
-        return place.at + tap_y * tap_row + column * tap_column + channel;
+        s.offset = tap_y * tap_row + column * tap_column + s.channel;
+        return s;
     }
-    __device__ float4 load(const Place& place, int k) const {
+    __device__ Place find(Line line, const Step& s) const {
+        return kVectors ? line + s.offset : line;
+    }
+    __device__ bool advance(Step& s) const {
+        if (kVectors && s.channel + kTileDepth < static_cast<int>(channels.divisor)) {
+            s.k += kTileDepth;
+            s.channel += kTileDepth;
+            return true;
+        }
+        s = step(s.k + kTileDepth);
+        return false;
+    }
+    __device__ void move(Place& place, Line, const Step&) const { place += kTileDepth; }
+    __device__ float4 load(Place place, const Step& s) const {
         float4 x = zero_four();
-        if (!place.at) return x;
         if constexpr (kVectors) {
-            if (k < depth) x = *reinterpret_cast<const float4*>(find(place, k));
+            if (s.k < depth) x = *reinterpret_cast<const float4*>(place);
         } else {
-            if (k < depth) x.x = *find(place, k);
-            if (k + 1 < depth) x.y = *find(place, k + 1);
-            if (k + 2 < depth) x.z = *find(place, k + 2);
-            if (k + 3 < depth) x.w = *find(place, k + 3);
+            if (s.k < depth) x.x = place[s.offset];
+            if (s.k + 1 < depth) x.y = place[step(s.k + 1).offset];
+            if (s.k + 2 < depth) x.z = place[step(s.k + 2).offset];
+            if (s.k + 3 < depth) x.w = place[step(s.k + 3).offset];
         }
         return x;
     }
