@@ -13,6 +13,8 @@ import numpy as np
 
 from pyconv import _cpu
 
+_HOST = frozenset((np.ndarray, type(None)))
+
 
 def is_on_device(x: Any) -> bool:
     """Whether `x` is a CuPy array. (Who has one has imported CuPy.)"""
@@ -43,10 +45,7 @@ def backend(function: str, **arrays: Any) -> Any:
     TypeError
         NumPy's and CuPy's, or two devices, in one call.
     """
-    for x in arrays.values():
-        if type(x) is not np.ndarray and x is not None:
-            break
-    else:
+    if _HOST.issuperset(map(type, arrays.values())):
         return _cpu
     given = [
         (name, x) for name, x in arrays.items() if isinstance(x, np.ndarray) or is_on_device(x)

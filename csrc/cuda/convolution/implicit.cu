@@ -27,6 +27,7 @@ Window forward_window(const ConvolutionProblem& p) {
     w.pixel = static_cast<int>(p.in_channels);
     w.grid = divider(p.out_height * p.out_width);
     w.grid_width = divider(p.out_width);
+    w.grid_height = static_cast<int>(p.out_height);
     w.origin_y = static_cast<int>(-p.pad_top);
     w.origin_x = static_cast<int>(-p.pad_left);
     w.step_y = static_cast<int>(p.stride_height);
@@ -119,6 +120,7 @@ void convolution_backward_input(const ConvolutionProblem& p, const float* dy, co
             window.pixel = static_cast<int>(p.out_channels);
             window.grid = out.grid;
             window.grid_width = out.width;
+            window.grid_height = static_cast<int>(height);
             window.origin_y = static_cast<int>(vertical.origin);
             window.origin_x = static_cast<int>(across.origin);
             window.step_y = window.step_x = 1;

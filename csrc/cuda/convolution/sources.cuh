@@ -9,8 +9,9 @@ namespace pyconv::cuda {
 // Pixels of an image that the taps of a kernel see from the points of a grid: grid point (y, x) and
 // tap (r, s) meet at (origin + y * step + r * tap_step, ...). Outside the image is zero.
 struct Window {
-    int height, width, pixel;                // of the image; channels from pixel to pixel
-    FastDivider grid, grid_width;            // points of a grid, of its row
+    int height, width, pixel;      // of the image; channels from pixel to pixel
+    FastDivider grid, grid_width;  // points of a grid, of its row
+    int grid_height;
     int origin_y, origin_x, step_y, step_x;  // of the grid
     FastDivider taps_across, channels;       // of the kernel
     int tap_step_y, tap_step_x;
@@ -20,14 +21,14 @@ struct Window {
         int y, x;
     };
     __device__ Point point(int index) const {
-        int column;
-        return point(index, column);
+        int row, column;
+        return point(index, row, column);
     }
-    __device__ Point point(int index, int& column) const {
+    __device__ Point point(int index, int& row, int& column) const {
         int at;
         const int image = grid.divide(index, at);
-        const int y = grid_width.divide(at, column);
-        return {static_cast<std::int64_t>(image) * height * width, origin_y + y * step_y,
+        row = grid_width.divide(at, column);
+        return {static_cast<std::int64_t>(image) * height * width, origin_y + row * step_y,
                 origin_x + column * step_x};
     }
     __device__ bool inside(int y, int x) const {
@@ -123,7 +124,7 @@ struct TapRows {
         int count;  // rows from here on
     };
     struct Step {
-        int k, left;  // points to the end of the grid's row
+        int k, left, rows_left;  // points to the end of the grid's row, rows to that of the image
         Window::Point point;
     };
     struct Place {
@@ -142,9 +143,10 @@ struct TapRows {
         return l;
     }
     __device__ Step step(int k) const {
-        int column;
-        const Window::Point point = window.point(k, column);
-        return {k, static_cast<int>(window.grid_width.divisor) - column, point};
+        int column, row;
+        const Window::Point point = window.point(k, row, column);
+        return {k, static_cast<int>(window.grid_width.divisor) - column, window.grid_height - row,
+                point};
     }
     __device__ Place find(const Line& line, const Step& s) const {
         Place p{};
@@ -163,13 +165,21 @@ struct TapRows {
         return p;
     }
     __device__ bool advance(Step& s) const {
-        if (kVectors && s.left > kTileDepth) {
-            s.k += kTileDepth;
-            s.left -= kTileDepth;
+        s.k += kTileDepth;
+        s.left -= kTileDepth;
+        if (s.left > 0) {
             s.point.x += kTileDepth * window.step_x;
-            return true;
+            return kVectors;
         }
-        s = step(s.k + kTileDepth);
+        const int width = static_cast<int>(window.grid_width.divisor);
+        if (width >= kTileDepth && s.rows_left > 1) {  // the next row
+            s.left += width;
+            s.rows_left -= 1;
+            s.point.x += (kTileDepth - width) * window.step_x;
+            s.point.y += window.step_y;
+        } else {
+            s = step(s.k);
+        }
         return false;
     }
     __device__ void move(Place& p, const Line& line, const Step& s) const {
