@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -17,8 +17,35 @@ settings.register_profile("thorough", max_examples=1000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
-def _isas() -> list[str]:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend", choices=("cpu", "cuda"), default="cpu",
+        help="what pyconv.kernels computes with in the tests of families; see tests/backends.py",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "cpu(reason): about something that the CPU alone has; skipped with --backend cuda",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--backend") == "cpu":
+        return
+    for item in items:
+        for mark in item.iter_markers("cpu"):
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and callspec.params.get("dtype") is np.float64:
+            item.add_marker(pytest.mark.skip(reason="float64 runs on the CPU alone"))
+
+
+def _isas(config: pytest.Config) -> list[str]:
     """The instruction sets to test; none where the compiled extension is missing."""
+    if config.getoption("--backend") == "cuda":
+        return ["cuda"]
     try:
         from pyconv import _cpu
     except ImportError:
@@ -28,9 +55,19 @@ def _isas() -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "isa" in metafunc.fixturenames:
-        metafunc.parametrize("isa", _isas(), indirect=True)
+        metafunc.parametrize("isa", _isas(metafunc.config), indirect=True)
     if "threads" in metafunc.fixturenames:
-        metafunc.parametrize("threads", [1, 2, 3, 7], indirect=True)
+        on_cpu = metafunc.config.getoption("--backend") == "cpu"
+        metafunc.parametrize("threads", [1, 2, 3, 7] if on_cpu else [1], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Computes on the device where --backend says so."""
+    if request.config.getoption("--backend") == "cuda":
+        import backends
+
+        backends.install(monkeypatch)
 
 
 @pytest.fixture
@@ -38,8 +75,27 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of an instruction set, which the kernels use during the test."""
     import pyconv
 
+    if request.param == "cuda":
+        yield request.param
+        return
     with pyconv.isa(request.param):
         yield request.param
+
+
+@pytest.fixture
+def words(request: pytest.FixtureRequest) -> Callable[[str, str], str]:
+    """What a message of a function (a pattern in the CPU's words) says on this backend."""
+    if request.config.getoption("--backend") == "cpu":
+        return lambda function, message: message
+    import backends
+
+    return backends.words
+
+
+@pytest.fixture
+def thread_counts(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    """Numbers of threads that give the same bits. A device's are not set: the same call twice."""
+    return (1, 2, 3, 7) if request.config.getoption("--backend") == "cpu" else (1, 1)
 
 
 @pytest.fixture

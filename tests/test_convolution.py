@@ -267,12 +267,12 @@ def test_results_lie_channels_last_and_gradients_as_parameters(rng):
 
 
 @pytest.mark.parametrize("problem", LARGE, ids=str)
-def test_any_number_of_threads_gives_the_same_bits(problem, rng):
+def test_any_number_of_threads_gives_the_same_bits(problem, thread_counts, rng):
     a = arguments(problem, FLOAT32, rng, random_signs)
     before = pyconv.get_num_threads()
     found: dict[str, np.ndarray] = {}
     try:
-        for threads in (1, 2, 3, 7):
+        for threads in thread_counts:
             pyconv.set_num_threads(threads)
             for name, run in passes(problem, a):
                 for algorithm in accepted(name, problem):
@@ -384,6 +384,7 @@ def test_out_takes_the_result_in_any_layout(rng):
 # -- packed weights --------------------------------------------------------------------------------
 
 
+@pytest.mark.cpu("packed weights are for the CPU")
 @pytest.mark.parametrize(
     "problem",
     [*PROBLEMS[:6], *PROBLEMS[15:33:3], PROBLEMS[22], *PROBLEMS[28:32], *PROBLEMS[43:45]],
@@ -404,6 +405,7 @@ def test_a_packed_weight_gives_the_bits_of_the_plain_one(problem, isa, rng):
         assert_same_bits(y, wanted)
 
 
+@pytest.mark.cpu("packed weights are for the CPU")
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 def test_a_weight_packed_for_wide_images_takes_narrow_ones(width, isa, rng):
     x, weight = (small_integers(s, FLOAT32, rng) for s in ((2, 48, 5, width), (48, 16, 3, 3)))
@@ -414,6 +416,7 @@ def test_a_weight_packed_for_wide_images_takes_narrow_ones(width, isa, rng):
         assert_exact(kernels.conv2d(x, packed, **geometry), wanted)
 
 
+@pytest.mark.cpu("packed weights are for the CPU")
 def test_a_packed_weight_of_another_geometry_or_instruction_set_still_works(rng):
     p = PROBLEMS[3]
     a = arguments(p, FLOAT32, rng, small_integers)
@@ -426,6 +429,7 @@ def test_a_packed_weight_of_another_geometry_or_instruction_set_still_works(rng)
         assert_exact(y, reference.conv2d(*wide(a["x"], a["weight"])))
 
 
+@pytest.mark.cpu("packed weights are for the CPU")
 def test_a_packed_weight_is_a_copy(rng):
     weight = small_integers((4, 3, 3, 3), FLOAT32, rng)
     x = small_integers((1, 3, 5, 5), FLOAT32, rng)
@@ -451,39 +455,39 @@ TRANSPOSED = [
 ]
 
 
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
 @pytest.mark.parametrize(("problem", "extra"), TRANSPOSED, ids=str)
-def test_transposed_convolutions_are_exact_on_integers(problem, extra, isa, rng):
-    for dtype in (FLOAT32, FLOAT64):
-        x = small_integers(problem.x, dtype, rng)
-        weight = small_integers(problem.weight, dtype, rng)
-        bias = small_integers((problem.weight[1] * problem.groups,), dtype, rng)
-        geometry = problem.geometry
-        options = dict(activation="relu", output_padding=extra, **geometry)
-        expected = reference.conv_transpose2d(*wide(x, weight, bias), **options)
-        names = kernels.algorithms(
-            "conv_transpose2d", problem.x, problem.weight, output_padding=extra, dtype=dtype,
-            **geometry,
-        )  # fmt: skip
-        for algorithm in ("auto", *(n for n in names if not n.startswith("winograd"))):
-            y = kernels.conv_transpose2d(x, weight, bias, algorithm=algorithm, **options)
-            assert_exact(y, expected)
-        dy = small_integers(expected.shape, dtype, rng)
-        for algorithm in accepted_transposed("backward_input", problem, extra, dtype):
-            dx = kernels.conv_transpose2d_backward_input(
-                dy, weight, problem.x, algorithm=algorithm, **geometry
-            )
-            assert_exact(
-                dx,
-                reference.conv_transpose2d_backward_input(*wide(dy, weight), problem.x, **geometry),
-            )
-        for algorithm in accepted_transposed("backward_weight", problem, extra, dtype):
-            dw = kernels.conv_transpose2d_backward_weight(
-                dy, x, problem.weight, algorithm=algorithm, **geometry
-            )
-            wanted = reference.conv_transpose2d_backward_weight(
-                *wide(dy, x), problem.weight, **geometry
-            )
-            assert_exact(dw, wanted)
+def test_transposed_convolutions_are_exact_on_integers(problem, extra, dtype, isa, rng):
+    x = small_integers(problem.x, dtype, rng)
+    weight = small_integers(problem.weight, dtype, rng)
+    bias = small_integers((problem.weight[1] * problem.groups,), dtype, rng)
+    geometry = problem.geometry
+    options = dict(activation="relu", output_padding=extra, **geometry)
+    expected = reference.conv_transpose2d(*wide(x, weight, bias), **options)
+    names = kernels.algorithms(
+        "conv_transpose2d", problem.x, problem.weight, output_padding=extra, dtype=dtype,
+        **geometry,
+    )  # fmt: skip
+    for algorithm in ("auto", *(n for n in names if not n.startswith("winograd"))):
+        y = kernels.conv_transpose2d(x, weight, bias, algorithm=algorithm, **options)
+        assert_exact(y, expected)
+    dy = small_integers(expected.shape, dtype, rng)
+    for algorithm in accepted_transposed("backward_input", problem, extra, dtype):
+        dx = kernels.conv_transpose2d_backward_input(
+            dy, weight, problem.x, algorithm=algorithm, **geometry
+        )
+        assert_exact(
+            dx,
+            reference.conv_transpose2d_backward_input(*wide(dy, weight), problem.x, **geometry),
+        )
+    for algorithm in accepted_transposed("backward_weight", problem, extra, dtype):
+        dw = kernels.conv_transpose2d_backward_weight(
+            dy, x, problem.weight, algorithm=algorithm, **geometry
+        )
+        wanted = reference.conv_transpose2d_backward_weight(
+            *wide(dy, x), problem.weight, **geometry
+        )
+        assert_exact(dw, wanted)
 
 
 def accepted_transposed(direction: str, p: Problem, extra: Any, dtype: Any) -> list[str]:
@@ -497,6 +501,7 @@ def accepted_transposed(direction: str, p: Problem, extra: Any, dtype: Any) -> l
 # -- depthwise -------------------------------------------------------------------------------------
 
 
+@pytest.mark.cpu("about the CPU's caches")
 @pytest.mark.parametrize("stride", [1, 2])
 def test_large_depthwise_results_past_the_caches(stride, isa, rng):
     """Many images make results that are written past the caches, one doesn't: the same bits."""
@@ -523,23 +528,25 @@ SEPARABLE = [
 ]
 
 
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
 @pytest.mark.parametrize(("x", "depthwise", "channels", "geometry"), SEPARABLE, ids=str)
-def test_depthwise_separable_is_exact_on_integers(x, depthwise, channels, geometry, isa, rng):
-    for dtype in (FLOAT32, FLOAT64):
-        image = small_integers(x, dtype, rng)
-        d = small_integers(depthwise, dtype, rng)
-        p = small_integers((channels, depthwise[0], 1, 1), dtype, rng)
-        bias = small_integers((channels,), dtype, rng)
-        wanted = reference.depthwise_separable_conv2d(
-            *wide(image, d, p, bias), activation="relu", **geometry
-        )
-        y = kernels.depthwise_separable_conv2d(image, d, p, bias, activation="relu", **geometry)
-        assert_exact(y, wanted)
-        dy = small_integers(wanted.shape, dtype, rng)
-        found = kernels.depthwise_separable_conv2d_backward(dy, image, d, p, **geometry)
-        expected = reference.depthwise_separable_conv2d_backward(*wide(dy, image, d, p), **geometry)
-        for a, b in zip(found, expected, strict=True):
-            assert_exact(a, b)
+def test_depthwise_separable_is_exact_on_integers(
+    x, depthwise, channels, geometry, dtype, isa, rng
+):
+    image = small_integers(x, dtype, rng)
+    d = small_integers(depthwise, dtype, rng)
+    p = small_integers((channels, depthwise[0], 1, 1), dtype, rng)
+    bias = small_integers((channels,), dtype, rng)
+    wanted = reference.depthwise_separable_conv2d(
+        *wide(image, d, p, bias), activation="relu", **geometry
+    )
+    y = kernels.depthwise_separable_conv2d(image, d, p, bias, activation="relu", **geometry)
+    assert_exact(y, wanted)
+    dy = small_integers(wanted.shape, dtype, rng)
+    found = kernels.depthwise_separable_conv2d_backward(dy, image, d, p, **geometry)
+    expected = reference.depthwise_separable_conv2d_backward(*wide(dy, image, d, p), **geometry)
+    for a, b in zip(found, expected, strict=True):
+        assert_exact(a, b)
 
 
 def test_depthwise_separable_has_the_same_bits_for_any_number_of_threads(threads, rng):
@@ -603,6 +610,7 @@ def test_transposed_sequences_match_the_reference(rng):
 # -- explain ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.cpu("about the algorithms of the CPU")
 def test_explain_says_what_runs_and_why_the_others_refuse():
     said = kernels.explain("conv2d", (1, 32, 9, 9), (32, 32, 3, 3), padding=1)
     assert said.algorithm == "direct"
@@ -626,6 +634,7 @@ def test_explain_says_what_runs_and_why_the_others_refuse():
     assert "5 to 5 channels a group: there is no kernel" in said.refusals["grouped"]
 
 
+@pytest.mark.cpu("about the algorithms of the CPU")
 def test_a_forced_algorithm_that_refuses_says_why():
     x, weight = np.ones((1, 8, 5, 5), FLOAT32), np.ones((8, 8, 3, 3), FLOAT32)
     with pytest.raises(ValueError, match="conv2d: algorithm 'depthwise' can't .* groups is 1"):
@@ -776,8 +785,8 @@ SPECIAL = [
     [*array_mistakes(), *geometry_mistakes(), *SPECIAL],
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )
-def test_bad_input_is_refused_with_a_message(name, argument, value, error, message):
-    with pytest.raises(error, match=message):
+def test_bad_input_is_refused_with_a_message(name, argument, value, error, message, words):
+    with pytest.raises(error, match=words(name, message)):
         getattr(kernels, name)(**{**GOOD[name], argument: value})
 
 

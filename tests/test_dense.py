@@ -103,12 +103,22 @@ def test_linear_and_its_gradients_are_exact_on_integers(size, dtype, isa, rng):
     for options in ({}, {"activation": ("leaky_relu", 0.25)}):
         expected = reference.linear(*wide(x, weight, bias), **options)
         assert_exact(kernels.linear(x, weight, bias, **options), expected)
-        if n and k:
-            packed = kernels.pack_weight(weight)
-            assert_exact(kernels.linear(x, packed, bias, **options), expected)
     found = kernels.linear_backward(dy, x, weight)
     for a, b in zip(found, reference.linear_backward(*wide(dy, x, weight)), strict=True):
         assert_exact(a, b)
+
+
+@pytest.mark.cpu("packed weights are for the CPU")
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
+@pytest.mark.parametrize("size", [size for size in SIZES if all(size[1:])], ids=str)
+def test_linear_with_a_packed_weight_is_exact_on_integers(size, dtype, isa, rng):
+    m, n, k = size
+    x, weight = operands(m, n, k, False, True, dtype, rng, small_integers)
+    bias = small_integers((n,), dtype, rng)
+    packed = kernels.pack_weight(weight)
+    for options in ({}, {"activation": ("leaky_relu", 0.25)}):
+        expected = reference.linear(*wide(x, weight, bias), **options)
+        assert_exact(kernels.linear(x, packed, bias, **options), expected)
 
 
 def test_any_layout_gives_the_same_values(rng):
@@ -122,13 +132,13 @@ def test_any_layout_gives_the_same_values(rng):
 
 
 @pytest.mark.parametrize("size", [(300, 200, 700), (8, 1000, 512), (1000, 8, 64)], ids=str)
-def test_any_number_of_threads_gives_the_same_bits(size, rng):
+def test_any_number_of_threads_gives_the_same_bits(size, thread_counts, rng):
     m, n, k = size
     x, weight = operands(m, n, k, False, True, FLOAT32, rng, random_signs)
     dy = random_signs((m, n), FLOAT32, rng)
     before, found = pyconv.get_num_threads(), []
     try:
-        for threads in (1, 2, 3, 7):
+        for threads in thread_counts:
             pyconv.set_num_threads(threads)
             found.append([kernels.linear(x, weight), *kernels.linear_backward(dy, x, weight)])
     finally:
@@ -172,10 +182,14 @@ def test_out_takes_the_result(rng):
         out[...] = 0
         assert kernels.linear(a, b.T, out=out) is out
         assert_exact(out, wanted)
-    packed = kernels.pack_weight(np.ascontiguousarray(b.T))
+
+
+@pytest.mark.cpu("packed weights are for the CPU")
+def test_out_takes_the_result_with_a_packed_weight(rng):
+    x, weight = small_integers((9, 12), FLOAT32, rng), small_integers((20, 12), FLOAT32, rng)
     out = np.empty((9, 20), FLOAT32)
-    kernels.linear(a, packed, out=out)
-    assert_exact(out, wanted)
+    kernels.linear(x, kernels.pack_weight(weight), out=out)
+    assert_exact(out, reference.linear(*wide(x, weight)))
 
 
 A, B = np.ones((3, 4), FLOAT32), np.ones((4, 5), FLOAT32)
@@ -217,11 +231,12 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("name", "argument", "value", "error", "message"), MISTAKES)
-def test_bad_input_is_refused_with_a_message(name, argument, value, error, message):
-    with pytest.raises(error, match=message):
+def test_bad_input_is_refused_with_a_message(name, argument, value, error, message, words):
+    with pytest.raises(error, match=words(name, message)):
         getattr(kernels, name)(**{**GOOD[name], argument: value})
 
 
+@pytest.mark.cpu("packed weights are for the CPU")
 def test_a_weight_packed_for_a_convolution_is_no_matrix():
     packed = kernels.pack_weight(np.ones((5, 4, 1, 1), FLOAT32))
     with pytest.raises(ValueError, match="linear: weight was packed for a convolution"):

@@ -36,7 +36,7 @@ FUNCTIONS = sorted(name for name in kernels.__all__ if inspect.isfunction(getatt
 def modules() -> list[str]:
     names = ["pyconv"]
     for module in pkgutil.walk_packages(pyconv.__path__, "pyconv."):
-        if not module.name.endswith((".__main__", "._cpu")):
+        if not module.name.endswith((".__main__", "._cpu", "._cuda")):
             names.append(module.name)
     return names
 

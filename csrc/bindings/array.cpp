@@ -49,10 +49,6 @@ void copy_elements(std::int64_t item_size, const Strided& from, const char* src,
     }
 }
 
-Shape::Shape(std::initializer_list<std::int64_t> extents) {
-    for (const std::int64_t value : extents) extent[rank++] = value;
-}
-
 Shape Shape::of(py::handle array) {
     Shape shape;
     shape.rank = PyArray_NDIM(as_array(array));

@@ -11,12 +11,11 @@
 #endif
 #include <numpy/arrayobject.h>
 
-#include <array>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 #include <optional>
 
+#include "bindings/shape.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "cpu/layout.h"
@@ -24,22 +23,6 @@
 namespace pyconv::bindings {
 
 namespace py = pybind11;
-
-enum class Order {
-    c,             // the last axis is fastest
-    channels_last  // axis 1 is fastest: N, H, W, C in memory for the logical shape N, C, H, W
-};
-
-struct Shape {
-    int rank = 0;
-    std::array<std::int64_t, 4> extent{1, 1, 1, 1};
-
-    Shape() = default;
-    Shape(std::initializer_list<std::int64_t> extents);
-    static Shape of(py::handle array);
-    std::int64_t operator[](int axis) const { return extent[axis]; }
-    std::int64_t size() const { return extent[0] * extent[1] * extent[2] * extent[3]; }
-};
 
 template <class T>
 constexpr int type_number();

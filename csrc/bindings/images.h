@@ -1,7 +1,7 @@
 // Images N x C x H x W, or sequences N x C x L as images of one row.
 #pragma once
 
-#include "bindings/array.h"
+#include "bindings/shape.h"
 
 namespace pyconv::bindings {
 
@@ -15,15 +15,6 @@ struct Images {
           height(shape.rank == 4 ? shape[2] : 1),
           width(shape.rank == 4 ? shape[3] : shape[2]),
           sequences(shape.rank == 3) {}
-    // From a tuple of ints.
-    static Shape shape_of(py::handle tuple) {
-        Shape shape;
-        shape.rank = static_cast<int>(PyTuple_GET_SIZE(tuple.ptr()));
-        for (int axis = 0; axis < shape.rank; ++axis) {
-            shape.extent[axis] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), axis));
-        }
-        return shape;
-    }
     // As many images of another size.
     Shape resized(std::int64_t rows, std::int64_t columns) const {
         if (sequences) return {count, channels, columns};

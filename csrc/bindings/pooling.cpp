@@ -62,7 +62,7 @@ py::object max_pool_backward_binding(py::handle dy, py::handle index, py::handle
                                      py::handle geometry, py::handle out) {
     return with_float(dy, [&](auto zero) {
         using T = decltype(zero);
-        const Shape shape = Images::shape_of(input_shape);
+        const Shape shape = Shape::of_tuple(input_shape);
         const Images images(shape);
         const Windows windows(geometry, images);
         Scratch scratch;
@@ -114,7 +114,7 @@ py::object avg_pool_backward_binding(py::handle dy, py::handle input_shape, py::
                                      bool include_padding, double divisor, py::handle out) {
     return with_float(dy, [&](auto zero) {
         using T = decltype(zero);
-        const Shape shape = Images::shape_of(input_shape);
+        const Shape shape = Shape::of_tuple(input_shape);
         const Images images(shape);
         const Windows windows(geometry, images);
         Scratch scratch;
@@ -152,7 +152,7 @@ py::object adaptive_avg_pool_backward_binding(py::handle dy, py::handle input_sh
                                               py::handle out) {
     return with_float(dy, [&](auto zero) {
         using T = decltype(zero);
-        const Shape shape = Images::shape_of(input_shape);
+        const Shape shape = Shape::of_tuple(input_shape);
         const Images images(shape);
         const Images outputs(Shape::of(dy));
         Scratch scratch;

@@ -43,7 +43,7 @@ py::object upsample2d_backward(py::handle dy, py::handle input_shape, double row
                                double column_scale, bool linear, bool align_corners,
                                py::handle out) {
     return with_float(dy, [&](auto zero) {
-        const Shape shape = Images::shape_of(input_shape);
+        const Shape shape = Shape::of_tuple(input_shape);
         const Shape size = Shape::of(dy);
         return gather<decltype(zero)>(
             dy, shape, out,
@@ -67,7 +67,7 @@ py::object pad2d_backward(py::handle dy, py::handle input_shape, std::int64_t to
                           std::int64_t bottom, std::int64_t left, std::int64_t right, bool reflect,
                           py::handle out) {
     return with_float(dy, [&](auto zero) {
-        const Shape shape = Images::shape_of(input_shape);
+        const Shape shape = Shape::of_tuple(input_shape);
         return gather<decltype(zero)>(dy, shape, out,
                                       padding_axis(shape[2], top, bottom, reflect).adjoint(),
                                       padding_axis(shape[3], left, right, reflect).adjoint());

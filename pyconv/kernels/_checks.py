@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from pyconv.kernels._backend import backend, extension, is_on_device, may_overlap
+
+__all__ = ["backend"]  # what this module hands on
+
 _FLOATS = _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _PLAIN = frozenset((int, str, bool, type(None)))
 ACTIVATIONS = {
@@ -68,9 +72,10 @@ def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...
     ):
         return x
     if not isinstance(x, np.ndarray):
-        if type(x).__module__.split(".")[0] == "cupy":
+        if is_on_device(x):
+            extension(function, argument)
             raise TypeError(
-                f"{function}: {argument} is a CuPy array, but this build has no CUDA backend"
+                f"{function}: {argument} is a CuPy array, but {function} takes NumPy's alone"
             )
         raise TypeError(f"{function}: {argument} must be a NumPy array, got {kind(x)}")
     if x.dtype is not _FLOATS[0] and x.dtype not in _FLOATS:
@@ -78,6 +83,17 @@ def float_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...
         if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
             hint = "; convert it with .astype(numpy.float32): 16-bit types run on CUDA only"
         raise TypeError(f"{function}: {argument} must be float32 or float64, got {x.dtype}{hint}")
+    check_rank(function, argument, x, ndim)
+    return x
+
+
+def any_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...]) -> Any:
+    """As `float_array`, or a CuPy array of float32, for what both backends compute."""
+    if type(x) is np.ndarray or not is_on_device(x):
+        return float_array(function, argument, x, ndim)
+    extension(function, argument)
+    if x.dtype != _FLOAT32:
+        raise TypeError(f"{function}: {argument} must be float32 on CUDA, got {x.dtype}")
     check_rank(function, argument, x, ndim)
     return x
 
@@ -263,14 +279,16 @@ def out_array(
     """`out` can take the result: shape, dtype, writable, apart from every input."""
     if out is None:
         return
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{function}: out must be a NumPy array, got {kind(out)}")
+    on_device = not isinstance(out, np.ndarray)
+    if on_device and not (is_on_device(out) and is_on_device(inputs[0])):
+        what = "a CuPy array" if is_on_device(inputs[0]) else "a NumPy array"
+        raise TypeError(f"{function}: out must be {what}, got {kind(out)}")
     if out.dtype is not dtype and out.dtype != dtype:
         raise TypeError(f"{function}: out must be {dtype}, got {out.dtype}")
     if out.shape != tuple(shape):
         raise ValueError(f"{function}: out must have shape {tuple(shape)}, got {out.shape}")
     flags = out.flags
-    if not flags.writeable:
+    if not on_device and not flags.writeable:
         raise ValueError(f"{function}: out must be writable, got a read-only array")
     if 0 in out.strides and any(
         s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)
@@ -280,5 +298,5 @@ def out_array(
     for x in inputs:
         if x is None or (owns and x is not out and x.flags.owndata):
             continue  # two arrays that own their memory are apart
-        if np.may_share_memory(out, x) and np.shares_memory(out, x):
+        if may_overlap(out, x):
             raise ValueError(f"{function}: out must not overlap an input")

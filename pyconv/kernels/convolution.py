@@ -99,8 +99,8 @@ class _Geometry:
 
 
 def _check_images(function: str, x: Any, weight: Any, rank: int, names: tuple[str, str]) -> None:
-    check.float_array(function, names[0], x, rank + 2)
-    check.float_array(function, names[1], weight, rank + 2)
+    check.any_array(function, names[0], x, rank + 2)
+    check.any_array(function, names[1], weight, rank + 2)
 
 
 def _check_channels(function: str, channels: int, weight_shape: Sequence[int], groups: int) -> None:
@@ -120,7 +120,7 @@ def _check_channels(function: str, channels: int, weight_shape: Sequence[int], g
 
 def _check_bias(function: str, bias: Any, channels: int) -> None:
     if bias is not None:
-        check.float_array(function, "bias", bias, 1)
+        check.any_array(function, "bias", bias, 1)
         check.shape_of(function, "bias", bias, (channels,), "one entry an output channel")
 
 
@@ -238,6 +238,7 @@ class PackedWeight:
     def _linear(self, x: np.ndarray, bias: Any, activation: Any, out: Any) -> np.ndarray:
         if self.weight.ndim != 2:
             raise ValueError(f"linear: weight was packed for a convolution, shape {self.shape}")
+        check.backend("linear", x=x, weight=self.weight, bias=bias, out=out)
         if out is not None:
             check.out_array("linear", out, (x.shape[0], self.shape[0]), x.dtype, x, bias)
             out = out[:, :, None, None]
@@ -380,8 +381,8 @@ def _convolve(
         weight = packed.weight
         if weight.ndim != rank + 2:
             raise ValueError(f"{name}: weight was packed for another rank, shape {weight.shape}")
-    check.float_array(name, "x", x, rank + 2)
-    check.float_array(name, "weight", weight, rank + 2)
+    check.any_array(name, "x", x, rank + 2)
+    check.any_array(name, "weight", weight, rank + 2)
     geometry, shape = _forward(
         (x.shape, weight.shape), name, stride, padding, dilation, groups, rank
     )
@@ -390,10 +391,11 @@ def _convolve(
     code, slope = check.activation(name, activation)
     algorithm = _algorithm(name, algorithm)
     if residual is not None:
-        check.float_array(name, "residual", residual, rank + 2)
+        check.any_array(name, "residual", residual, rank + 2)
         check.shape_of(name, "residual", residual, shape, "that of the output")
     if weight.dtype is not x.dtype or bias is not None or residual is not None:
         check.same_dtype(name, x=x, weight=weight, bias=bias, residual=residual)
+    run = check.backend(name, x=x, weight=weight, bias=bias, residual=residual, out=out)
     if out is not None:
         check.out_array(name, out, shape, x.dtype, x, weight, bias, residual)
     if packed is not None:
@@ -403,7 +405,7 @@ def _convolve(
     if rank == 1:
         x, weight, residual, out = _lift(x), _lift(weight), _lift(residual), _lift(out)
     y = _run(
-        name, _cpu.conv2d, x, weight, ready, bias, residual, geometry, code, slope, algorithm, out
+        name, run.conv2d, x, weight, ready, bias, residual, geometry, code, slope, algorithm, out
     )  # fmt: skip
     return y if rank == 2 else y[:, :, 0, :]
 
@@ -518,20 +520,21 @@ def _backward_input(
     name: str, rank: int, dy: Any, weight: Any, input_shape: Any, stride: Any, padding: Any,
     dilation: Any, groups: Any, algorithm: Any, out: Any,
 ) -> np.ndarray:  # fmt: skip
-    check.float_array(name, "dy", dy, rank + 2)
-    check.float_array(name, "weight", weight, rank + 2)
+    check.any_array(name, "dy", dy, rank + 2)
+    check.any_array(name, "weight", weight, rank + 2)
     geometry, shape = _backward(
         (dy.shape, weight.shape), name, "input_shape", input_shape, stride, padding, dilation,
         groups, rank,
     )  # fmt: skip
     check.same_dtype(name, dy=dy, weight=weight)
     algorithm = _algorithm(name, algorithm)
+    run = check.backend(name, dy=dy, weight=weight, out=out)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, weight)
     if rank == 1:
         dy, weight, out, shape = _lift(dy), _lift(weight), _lift(out), (*shape[:2], 1, shape[2])
     dx = _run(
-        name, _cpu.conv2d_backward_input, dy, weight, None, shape, geometry, 0, 0.0, algorithm, out
+        name, run.conv2d_backward_input, dy, weight, None, shape, geometry, 0, 0.0, algorithm, out
     )
     return dx if rank == 2 else dx[:, :, 0, :]
 
@@ -623,21 +626,22 @@ def _backward_weight(
     name: str, rank: int, dy: Any, x: Any, weight_shape: Any, stride: Any, padding: Any,
     dilation: Any, groups: Any, algorithm: Any, out: Any,
 ) -> np.ndarray:  # fmt: skip
-    check.float_array(name, "dy", dy, rank + 2)
-    check.float_array(name, "x", x, rank + 2)
+    check.any_array(name, "dy", dy, rank + 2)
+    check.any_array(name, "x", x, rank + 2)
     geometry, shape = _backward(
         (dy.shape, x.shape), name, "weight_shape", weight_shape, stride, padding, dilation, groups,
         rank,
     )  # fmt: skip
     check.same_dtype(name, dy=dy, x=x)
     algorithm = _algorithm(name, algorithm)
+    run = check.backend(name, dy=dy, x=x, out=out)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, x)
     if rank == 1:
         dy, x, out, shape = _lift(dy), _lift(x), _lift(out), (*shape[:2], 1, shape[2])
     if out is not None:
         out = out.transpose(2, 3, 1, 0)
-    dw = _run(name, _cpu.conv2d_backward_weight, dy, x, shape, geometry, algorithm, out).transpose(
+    dw = _run(name, run.conv2d_backward_weight, dy, x, shape, geometry, algorithm, out).transpose(
         3, 2, 0, 1
     )
     return dw if rank == 2 else dw[:, :, 0, :]
@@ -750,9 +754,10 @@ def conv2d_backward_bias(dy: np.ndarray, *, out: np.ndarray | None = None) -> np
     >>> kernels.conv2d_backward_bias(np.ones((2, 3, 4, 4), np.float32))
     array([32., 32., 32.], dtype=float32)
     """
-    check.float_array("conv2d_backward_bias", "dy", dy, 4)
+    check.any_array("conv2d_backward_bias", "dy", dy, 4)
+    run = check.backend("conv2d_backward_bias", dy=dy, out=out)
     check.out_array("conv2d_backward_bias", out, dy.shape[1:2], dy.dtype, dy)
-    return _cpu.conv2d_backward_bias(dy, out)
+    return run.conv2d_backward_bias(dy, out)
 
 
 def conv1d_backward_bias(dy: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -765,9 +770,10 @@ def conv1d_backward_bias(dy: np.ndarray, *, out: np.ndarray | None = None) -> np
     >>> kernels.conv1d_backward_bias(np.ones((2, 3, 4), np.float32))
     array([8., 8., 8.], dtype=float32)
     """
-    check.float_array("conv1d_backward_bias", "dy", dy, 3)
+    check.any_array("conv1d_backward_bias", "dy", dy, 3)
+    run = check.backend("conv1d_backward_bias", dy=dy, out=out)
     check.out_array("conv1d_backward_bias", out, dy.shape[1:2], dy.dtype, dy)
-    return _cpu.conv2d_backward_bias(_lift(dy), out)
+    return run.conv2d_backward_bias(_lift(dy), out)
 
 
 def _transposed_geometry(
@@ -829,12 +835,13 @@ def _transpose_convolve(
     algorithm = _algorithm(name, algorithm)
     shape = (x.shape[0], channels, *sizes)
     check.check_count(name, "the output's shape", shape)
+    run = check.backend(name, x=x, weight=weight, bias=bias, out=out)
     if out is not None:
         check.out_array(name, out, shape, x.dtype, x, weight, bias)
     if rank == 1:
         x, weight, out, shape = _lift(x), _lift(weight), _lift(out), (*shape[:2], 1, shape[2])
     y = _run(
-        name, _cpu.conv2d_backward_input, x, weight, bias, shape, geometry.code, code, slope,
+        name, run.conv2d_backward_input, x, weight, bias, shape, geometry.code, code, slope,
         algorithm, out,
     )  # fmt: skip
     return y if rank == 2 else y[:, :, 0, :]
@@ -965,12 +972,13 @@ def _transposed_backward_input(
     )
     check.same_dtype(name, dy=dy, weight=weight)
     algorithm = _algorithm(name, algorithm)
+    run = check.backend(name, dy=dy, weight=weight, out=out)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, weight)
     dy, code = _seen(dy, shape, weight.shape, geometry, rank)
     if rank == 1:
         dy, weight, out = _lift(dy), _lift(weight), _lift(out)
-    dx = _run(name, _cpu.conv2d, dy, weight, None, None, None, code, 0, 0.0, algorithm, out)
+    dx = _run(name, run.conv2d, dy, weight, None, None, None, code, 0, 0.0, algorithm, out)
     return dx if rank == 2 else dx[:, :, 0, :]
 
 
@@ -1077,6 +1085,7 @@ def _transposed_backward_weight(
     )
     check.same_dtype(name, dy=dy, x=x)
     algorithm = _algorithm(name, algorithm)
+    run = check.backend(name, dy=dy, x=x, out=out)
     if out is not None:
         check.out_array(name, out, shape, dy.dtype, dy, x)
     if rank == 1:
@@ -1085,7 +1094,7 @@ def _transposed_backward_weight(
         out = out.transpose(2, 3, 1, 0)
     # x plays the part of the convolution's output gradient, dy that of its input.
     dw = _run(
-        name, _cpu.conv2d_backward_weight, x, dy, shape, geometry.code, algorithm, out
+        name, run.conv2d_backward_weight, x, dy, shape, geometry.code, algorithm, out
     ).transpose(3, 2, 0, 1)
     return dw if rank == 2 else dw[:, :, 0, :]
 
@@ -1169,9 +1178,9 @@ def _check_separable(
     name: str, x: np.ndarray, depthwise: np.ndarray, pointwise: np.ndarray, stride: Any,
     padding: Any, dilation: Any,
 ) -> tuple[_Geometry, tuple[int, ...]]:  # fmt: skip
-    check.float_array(name, "x", x, 4)
-    check.float_array(name, "depthwise_weight", depthwise, 4)
-    check.float_array(name, "pointwise_weight", pointwise, 4)
+    check.any_array(name, "x", x, 4)
+    check.any_array(name, "depthwise_weight", depthwise, 4)
+    check.any_array(name, "pointwise_weight", pointwise, 4)
     channels = x.shape[1]
     if channels < 1:
         raise ValueError(f"{name}: x must have channels, got shape {x.shape}")
@@ -1252,8 +1261,12 @@ def depthwise_separable_conv2d(
         name, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight, bias=bias
     )
     code, slope = check.activation(name, activation)
+    run = check.backend(
+        name, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight, bias=bias,
+        out=out,
+    )  # fmt: skip
     check.out_array(name, out, shape, x.dtype, x, depthwise_weight, pointwise_weight, bias)
-    return _cpu.depthwise_separable_conv2d(
+    return run.depthwise_separable_conv2d(
         x, depthwise_weight, pointwise_weight, bias, geometry.code, code, slope, out
     )
 
@@ -1300,12 +1313,15 @@ def depthwise_separable_conv2d_backward(
     geometry, shape = _check_separable(
         name, x, depthwise_weight, pointwise_weight, stride, padding, dilation
     )
-    check.float_array(name, "dy", dy, 4)
+    check.any_array(name, "dy", dy, 4)
     check.shape_of(name, "dy", dy, shape, "that of the forward's output")
     check.same_dtype(
         name, dy=dy, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight
     )
-    dx, dd, dp, db = _cpu.depthwise_separable_conv2d_backward(
+    run = check.backend(
+        name, dy=dy, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight
+    )
+    dx, dd, dp, db = run.depthwise_separable_conv2d_backward(
         dy, x, depthwise_weight, pointwise_weight, geometry.code
     )
     return dx, dd.transpose(3, 2, 0, 1), dp.transpose(3, 2, 0, 1), db
@@ -1361,10 +1377,12 @@ def _verdicts(
             f"{function}: name must be one of {', '.join(_DIRECTIONS)} (or their 1d forms), "
             f"got {name!r}"
         )
-    if device != "cpu":
-        raise ValueError(f"{function}: device must be 'cpu', got {device!r}")
-    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"{function}: dtype must be float32 or float64, got {dtype}")
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"{function}: device must be 'cpu' or 'cuda', got {device!r}")
+    dtypes = [np.dtype(np.float32), np.dtype(np.float64)][: 2 if device == "cpu" else 1]
+    if np.dtype(dtype) not in dtypes:
+        wanted = " or ".join(map(str, dtypes))
+        raise TypeError(f"{function}: dtype must be {wanted} on {device}, got {dtype}")
     size = check.shape_argument(function, "input_shape", input_shape, rank + 2)
     weight = check.shape_argument(function, "weight_shape", weight_shape, rank + 2)
     if base.startswith("conv_transpose2d"):
@@ -1380,6 +1398,8 @@ def _verdicts(
         _check_channels(function, size[1], weight, geometry.groups)
     if rank == 1:
         size, weight = (*size[:2], 1, size[2]), (*weight[:2], 1, weight[2])
+    if device == "cuda":
+        return [("direct", "", "")]
     float64 = np.dtype(dtype) == np.float64
     return _cpu.convolution_algorithms(_DIRECTIONS[base], size, weight, geometry.code, float64)
 
@@ -1409,7 +1429,7 @@ def algorithms(
     stride, padding, output_padding, dilation, groups
         As in the function.
     dtype : str or dtype
-    device : {"cpu"}
+    device : {"cpu", "cuda"}
 
     Returns
     -------
@@ -1479,4 +1499,4 @@ def explain(
         f"{name} of {tuple(input_shape)} with {tuple(weight_shape)}, stride {stride}, "
         f"padding {padding}, dilation {dilation}, groups {groups}, {np.dtype(dtype).name}"
     )
-    return Explanation(problem, verdicts, _cpu.current_isa())
+    return Explanation(problem, verdicts, _cpu.current_isa() if device == "cpu" else device)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import _cpu
 from pyconv.kernels import _checks as check
 from pyconv.kernels.convolution import PackedWeight
 
@@ -68,8 +67,8 @@ def gemm(
     array([[ 5., 14.],
            [14., 50.]], dtype=float32)
     """
-    check.float_array("gemm", "a", a, 2)
-    check.float_array("gemm", "b", b, 2)
+    check.any_array("gemm", "a", a, 2)
+    check.any_array("gemm", "b", b, 2)
     transpose_a = check.boolean("gemm", "transpose_a", transpose_a)
     transpose_b = check.boolean("gemm", "transpose_b", transpose_b)
     m, k = a.shape[::-1] if transpose_a else a.shape
@@ -83,7 +82,7 @@ def gemm(
     alpha = check.number("gemm", "alpha", alpha)
     beta = check.number("gemm", "beta", beta)
     if c is not None:
-        check.float_array("gemm", "c", c, 2)
+        check.any_array("gemm", "c", c, 2)
         check.shape_of("gemm", "c", c, (m, n), "rows of a, columns of b")
     elif beta != 0:
         raise ValueError(f"gemm: c must be given where beta is not 0, got beta={beta}")
@@ -91,8 +90,9 @@ def gemm(
     if a.dtype is not b.dtype or c is not None or bias is not None:
         check.same_dtype("gemm", a=a, b=b, c=c, bias=bias)
     code, slope = check.activation("gemm", activation)
+    run = check.backend("gemm", a=a, b=b, c=c, bias=bias, out=out)
     check.out_array("gemm", out, (m, n), a.dtype, a, b, c, bias)
-    return _cpu.gemm(a, b, transpose_a, transpose_b, alpha, beta, c, bias, code, slope, out)
+    return run.gemm(a, b, transpose_a, transpose_b, alpha, beta, c, bias, code, slope, out)
 
 
 def linear(
@@ -134,10 +134,10 @@ def linear(
     >>> kernels.linear(x, weight, activation="relu")
     array([[3., 0., 6.]], dtype=float32)
     """
-    check.float_array("linear", "x", x, 2)
+    check.any_array("linear", "x", x, 2)
     if isinstance(weight, PackedWeight):
         return weight._linear(x, bias, activation, out)
-    check.float_array("linear", "weight", weight, 2)
+    check.any_array("linear", "weight", weight, 2)
     if weight.shape[1] != x.shape[1]:
         raise ValueError(
             f"linear: weight must have {x.shape[1]} columns (the features of x), "
@@ -147,8 +147,9 @@ def linear(
     if x.dtype is not weight.dtype or bias is not None:
         check.same_dtype("linear", x=x, weight=weight, bias=bias)
     code, slope = check.activation("linear", activation)
+    run = check.backend("linear", x=x, weight=weight, bias=bias, out=out)
     check.out_array("linear", out, (x.shape[0], weight.shape[0]), x.dtype, x, weight, bias)
-    return _cpu.linear(x, weight, bias, code, slope, out)
+    return run.linear(x, weight, bias, code, slope, out)
 
 
 def linear_backward(
@@ -186,18 +187,19 @@ def linear_backward(
     >>> dw, db
     (array([[2., 2., 2.]], dtype=float32), array([2.], dtype=float32))
     """
-    check.float_array("linear_backward", "dy", dy, 2)
-    check.float_array("linear_backward", "x", x, 2)
-    check.float_array("linear_backward", "weight", weight, 2)
+    check.any_array("linear_backward", "dy", dy, 2)
+    check.any_array("linear_backward", "x", x, 2)
+    check.any_array("linear_backward", "weight", weight, 2)
     check.shape_of(
         "linear_backward", "weight", weight, (dy.shape[1], x.shape[1]), "columns of dy and of x"
     )
     check.shape_of("linear_backward", "dy", dy, (x.shape[0], dy.shape[1]), "rows of x")
     check.same_dtype("linear_backward", dy=dy, x=x, weight=weight)
-    return _cpu.linear_backward(dy, x, weight)
+    run = check.backend("linear_backward", dy=dy, x=x, weight=weight)
+    return run.linear_backward(dy, x, weight)
 
 
 def _check_bias(function: str, bias: Any, columns: int) -> None:
     if bias is not None:
-        check.float_array(function, "bias", bias, 1)
+        check.any_array(function, "bias", bias, 1)
         check.shape_of(function, "bias", bias, (columns,), "one entry a column")

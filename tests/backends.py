@@ -1,0 +1,104 @@
+"""The tests of `pyconv.kernels` on CuPy arrays: ``pytest --backend cuda``.
+
+The tests are written for NumPy. Here every function of `pyconv.kernels` that runs on CUDA is
+replaced by one that copies NumPy's arrays to the device as they lie in memory, calls it, and brings
+the results back as they lie. So tests, shapes, references and bad input are the same on both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+RUN_ON_CUDA = [
+    "gemm", "linear", "linear_backward",
+    *(f"conv{rank}d{part}" for rank in (1, 2)
+      for part in ("", "_backward_input", "_backward_weight", "_backward_bias")),
+    *(f"conv_transpose{rank}d{part}" for rank in (1, 2)
+      for part in ("", "_backward_input", "_backward_weight")),
+    "depthwise_separable_conv2d", "depthwise_separable_conv2d_backward",
+]  # fmt: skip
+ASKED = ["algorithms", "explain"]
+
+ALIGNMENT = 16  # bytes, of the widest access
+
+# What messages say on the CPU (a pattern), and what they say on CUDA instead.
+WORDS = (
+    ("must be float32 or float64", "must be float32 on (CUDA|cuda)"),
+    ("must have the dtype of.*", "must be float32 on CUDA, got float64"),
+    ("CUDA only", "must be float32 on CUDA, got float16"),
+    ("out must be a NumPy array", "out must be a CuPy array"),
+    ("out must be writable", "out must not be a broadcast array"),  # none is read-only on a device
+)
+
+
+def words(function: str, message: str) -> str:
+    """The message (a pattern) in the words that it has on CUDA."""
+    if function in (*RUN_ON_CUDA, *ASKED):
+        for on_cpu, on_device in WORDS:
+            message = re.sub(on_cpu, on_device, message)
+    return message
+
+
+def to_device(x: np.ndarray) -> Any:
+    """The array on the device, with the same strides and alignment over the same span of memory."""
+    import cupy
+
+    low, high = np.lib.array_utils.byte_bounds(x)
+    memory = cupy.cuda.alloc(max(high - low, 1) + ALIGNMENT) + low % ALIGNMENT
+    if high > low:
+        memory.copy_from_host(ctypes.c_void_p(low), high - low)
+    start = x.__array_interface__["data"][0] - low
+    return cupy.ndarray(x.shape, x.dtype, memory + start, x.strides)
+
+
+def to_host(x: Any) -> np.ndarray:
+    """The array on the host, axes in the same order in memory."""
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    back = np.argsort(order)
+    return x.transpose(order).get().transpose(*map(int, back)) if x.ndim else x.get()
+
+
+def on_cuda(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, computing on the device what it is given on the host."""
+    import cupy
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **named: Any) -> Any:
+        out = named.get("out")
+        moved: dict[int, Any] = {}  # the same array stays the same
+
+        def move(a: Any) -> Any:
+            if not isinstance(a, np.ndarray):
+                return a
+            return moved.setdefault(id(a), to_device(a))
+
+        results = function(*map(move, arguments), **{name: move(a) for name, a in named.items()})
+
+        def bring(result: Any) -> Any:
+            assert isinstance(result, cupy.ndarray), f"{function.__name__} left the device"
+            if isinstance(out, np.ndarray):
+                out[...] = to_host(move(out))
+                return out
+            return to_host(result)
+
+        return tuple(map(bring, results)) if isinstance(results, tuple) else bring(results)
+
+    return run
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `pyconv.kernels` compute on the device."""
+    from pyconv import kernels
+
+    for name in RUN_ON_CUDA:
+        monkeypatch.setattr(kernels, name, on_cuda(getattr(kernels, name)))
+    for name in ASKED:
+        ask = getattr(kernels, name)
+        monkeypatch.setattr(kernels, name, functools.partial(ask, device="cuda"))
