@@ -1,0 +1,66 @@
+"""Compile every CUDA kernel to machine code; fail where one spills to local memory or takes more
+registers than the blocks planned for a multiprocessor leave it.
+
+    python .ci/ptxas.py [ARCHITECTURE ...]      default: 80 90
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# Registers of the kernels whose occupancy is planned; 65,536 a multiprocessor.
+MOST_REGISTERS = {"product_kernel": 128}  # two blocks of 256 threads
+ENTRY = re.compile(r"Compiling entry function '(\w+)' for")
+SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
+REGISTERS = re.compile(r"Used (\d+) registers")
+
+
+def report(source: Path, architecture: str, folder: str) -> str:
+    """What ptxas says of a file."""
+    command = [
+        "nvcc", "-std=c++17", f"-arch=sm_{architecture}", "-cubin", "-Xptxas=-v", "-I", "csrc",
+        "-o", f"{folder}/{source.stem}.cubin", str(source.relative_to(ROOT)),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
+    return done.stderr
+
+
+def faults(text: str) -> tuple[int, list[str]]:
+    """How many kernels a report names, and what is wrong with them."""
+    name, count, found = "", 0, []
+    for line in text.splitlines():
+        if match := ENTRY.search(line):
+            name, count = match[1], count + 1
+        elif match := SPILLS.search(line):
+            if int(match[1]) or int(match[2]):
+                found.append(f"{name}: {match[0]}")
+        elif match := REGISTERS.search(line):
+            for part, most in MOST_REGISTERS.items():
+                if part in name and int(match[1]) > most:
+                    found.append(f"{name}: {match[1]} registers, more than {most}")
+    return count, found
+
+
+def main(architectures: list[str]) -> int:
+    """0 if no kernel has a fault."""
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        for source in sorted((ROOT / "csrc" / "cuda").rglob("*.cu")):
+            for architecture in architectures:
+                count, found = faults(report(source, architecture, folder))
+                print(f"{source.relative_to(ROOT)} for sm_{architecture}: {count} kernels")
+                for fault in found:
+                    print(f"  {fault}")
+                    failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ["80", "90"]))
