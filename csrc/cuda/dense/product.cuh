@@ -18,6 +18,10 @@ template <int kRowsOfTile, int kColumnsOfTile>
 struct TileShape {
     static constexpr int kRows = kRowsOfTile, kColumns = kColumnsOfTile;
     static constexpr int kThreads = kRows * kColumns / 64;
+    // Blocks that a multiprocessor is to hold at least: 8 warps, two for each scheduler. With 64
+    // sums that don't wait for each other a thread needs no more company, and may have 255
+    // registers.
+    static constexpr int kBlocks = 256 / kThreads;
     // Lanes of a warp: 4 x 8 threads, or 8 x 4 where the tile is narrow.
     static constexpr int kLanesAcross = kColumns >= 64 ? 8 : 4;
     static constexpr int kWarpColumns = kLanesAcross * 8;
@@ -172,7 +176,7 @@ __device__ inline void store_four(const Rows& out, const Finish& f, std::int64_t
 // One block: one tile of one group and one part of the sum. Parts go to `partial`, [part][group]
 // [row][column], and are added by add_parts.
 template <class Shape, class A, class B>
-__global__ void __launch_bounds__(Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     product_kernel(A a, B b, Rows out, Finish finish, int depth, Split split, float* partial) {
     using FetchA = Fetch<A, Shape::kRows, Shape::kThreads>;
     using FetchB = Fetch<B, Shape::kColumns, Shape::kThreads>;
@@ -329,8 +333,7 @@ void launch_product(const char* name, const std::string& problem, const A& a, co
     launch(TileShape<64, 64>{});
 }
 
-// -- sources
-// ----------------------------------------------------------------------------------------
+// -- sources ------------------------------------------------------------------------------------
 
 __device__ inline float4 zero_four() { return make_float4(0, 0, 0, 0); }
 
