@@ -15,7 +15,7 @@ test: $(VENV)/.installed-test
 
 install: $(VENV)/.installed
 
-SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc pyconv -name '*.py' -o -name '*.h' -o -name '*.cpp' -o -name '*.inl')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc pyconv -name '*.py' -o -name '*.h' -o -name '*.cpp' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
