@@ -131,7 +131,9 @@ def test_any_layout_gives_the_same_values(rng):
     assert_exact(kernels.gemm(constant, b), reference.gemm(*wide(constant, b)))
 
 
-@pytest.mark.parametrize("size", [(300, 200, 700), (8, 1000, 512), (1000, 8, 64)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(300, 200, 700), (8, 1000, 512), (1000, 8, 64), (3, 1030, 300)], ids=str
+)
 def test_any_number_of_threads_gives_the_same_bits(size, thread_counts, rng):
     m, n, k = size
     x, weight = operands(m, n, k, False, True, FLOAT32, rng, random_signs)

@@ -58,6 +58,18 @@ struct ConvolutionProblem {
     bool depthwise() const { return groups == in_channels && out_channels % in_channels == 0; }
 };
 
+// The 1x1 convolution behind a depthwise one, in a separable convolution.
+inline ConvolutionProblem pointwise_problem(const ConvolutionProblem& depthwise,
+                                            std::int64_t out_channels) {
+    ConvolutionProblem p;
+    p.batch = depthwise.batch;
+    p.in_channels = depthwise.out_channels;
+    p.in_height = p.out_height = depthwise.out_height;
+    p.in_width = p.out_width = depthwise.out_width;
+    p.out_channels = out_channels;
+    return p;
+}
+
 // The outputs in [begin, end) along one axis whose window lies inside the input.
 struct Interior {
     std::int64_t begin, end;

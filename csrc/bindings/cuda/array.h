@@ -71,19 +71,6 @@ template <>
 constexpr const char* type_character<float>() {
     return "f";
 }
-template <>
-constexpr const char* type_character<std::int32_t>() {
-    return "i";
-}
-template <>
-constexpr const char* type_character<std::int64_t>() {
-    return "q";
-}
-template <>
-constexpr const char* type_character<bool>() {
-    return "?";
-}
-
 // An array to write: `out` where the caller gave one, else a new one. Where out does not lie dense
 // in the given order, the kernel writes elsewhere and finish() copies.
 template <class T>

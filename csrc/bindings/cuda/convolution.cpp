@@ -99,18 +99,6 @@ py::object conv2d_backward_bias(py::handle dy, py::handle out) {
     return db.finish();
 }
 
-// The 1x1 convolution of the image between the two.
-ConvolutionProblem pointwise_problem(const ConvolutionProblem& depthwise,
-                                     std::int64_t out_channels) {
-    ConvolutionProblem p;
-    p.batch = depthwise.batch;
-    p.in_channels = depthwise.out_channels;
-    p.in_height = p.out_height = depthwise.out_height;
-    p.in_width = p.out_width = depthwise.out_width;
-    p.out_channels = out_channels;
-    return p;
-}
-
 float* allocate_floats(std::int64_t count, Call& call) {
     return static_cast<float*>(call.allocate(count * static_cast<std::int64_t>(sizeof(float))));
 }

@@ -158,7 +158,7 @@ void few_outputs_forward(const FewOutputsKernels<T>& kernels, const ConvolutionP
                      rows.slope = epilogue.slope;
                      // Some rows at a time, so that short ones, too, fill the vectors of a step;
                      // without the kernel rows that fall on padding for all.
-                     const std::int64_t together = p.out_channels <= 3 ? 4 : 2;
+                     const std::int64_t together = kernels.vectors[p.out_channels];
                      for (rows.begin = 0; rows.begin < strips.size(strip); rows.begin = rows.end) {
                          rows.end = std::min(rows.begin + together, strips.size(strip));
                          const std::int64_t top = (y0 + rows.begin) * p.stride_height - p.pad_top;

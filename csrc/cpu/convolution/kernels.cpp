@@ -48,6 +48,7 @@ constexpr WideKernels<double> kNotWide{};
 template <class T, int... kOuts>
 constexpr FewOutputsKernels<T> make_few_outputs(std::integer_sequence<int, kOuts...>) {
     return {Vec<T>::kLanes,
+            {0, few_outputs_vectors(kOuts + 1)...},
             {nullptr, few_outputs_rows<T, kOuts + 1>...},
             {nullptr, few_outputs_gradient<T, kOuts + 1>...}};
 }

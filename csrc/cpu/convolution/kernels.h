@@ -184,6 +184,7 @@ template <class T>
 struct FewOutputsKernels {
     int lanes;
     // By output channels.
+    int vectors[kMaxFewOutputs + 1];  // of pixels that `rows` computes at a time
     void (*rows[kMaxFewOutputs + 1])(const FewOutputsRows<T>&);
     void (*gradient[kMaxFewOutputs + 1])(const FewOutputsGradient<T>&);
 };

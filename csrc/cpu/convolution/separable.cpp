@@ -11,22 +11,6 @@
 
 namespace pyconv {
 
-namespace {
-
-// The 1x1 convolution of the middle image.
-ConvolutionProblem pointwise_problem(const ConvolutionProblem& depthwise,
-                                     std::int64_t out_channels) {
-    ConvolutionProblem p;
-    p.batch = depthwise.batch;
-    p.in_channels = depthwise.out_channels;
-    p.in_height = p.out_height = depthwise.out_height;
-    p.in_width = p.out_width = depthwise.out_width;
-    p.out_channels = out_channels;
-    return p;
-}
-
-}  // namespace
-
 template <class T>
 void separable_forward(Isa isa, const ConvolutionProblem& p, const T* x,
                        const WeightView<T>& depthwise, const WeightView<T>& pointwise,

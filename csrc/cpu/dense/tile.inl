@@ -182,8 +182,8 @@ PYCONV_INLINE bool lies_evenly(const RowTile<T>& tile) {
 
 // The tile where they do: every third row has a pointer, which the other two are found from, so
 // that all pointers fit the registers, and its broadcast is part of the FMA. A step of 14 x 2 takes
-// 44 slots of a processor that issues four instructions a cycle, and the FMAs 56; row_tile takes
-// 54, which is too much where two threads share a core.
+// 46 slots of a processor that issues four instructions a cycle, and its FMAs the time of 56;
+// row_tile takes 54, which is too much where two threads share a core.
 template <class T, int kRows, int kVectors>
 __attribute__((noinline)) void even_row_tile(const RowTile<T>& tile, const Epilogue<T>& epilogue) {
     using V = Vec<T>;

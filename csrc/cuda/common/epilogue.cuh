@@ -4,12 +4,13 @@
 #include <cmath>
 
 #include "core/activation.h"
+#include "cuda/common/index.h"
 
 namespace pyconv::cuda {
 
 // Those that a product applies to its sums by itself; the others take a pass of their own over the
 // result, because their code, 64 times in every kernel, would be most of it.
-inline bool is_piecewise_linear(Activation activation) {
+PYCONV_HOST_DEVICE inline bool is_piecewise_linear(Activation activation) {
     return activation == Activation::none || activation == Activation::relu ||
            activation == Activation::relu6 || activation == Activation::leaky_relu;
 }
@@ -19,7 +20,7 @@ struct PiecewiseLinear {
     float slope = 1, cap = INFINITY;
 
     PiecewiseLinear() = default;
-    PiecewiseLinear(Activation activation, float leak) {
+    PYCONV_HOST_DEVICE PiecewiseLinear(Activation activation, float leak) {
         if (activation == Activation::relu || activation == Activation::relu6) slope = 0;
         if (activation == Activation::relu6) cap = 6;
         if (activation == Activation::leaky_relu) slope = leak;
@@ -33,14 +34,6 @@ struct PiecewiseLinear {
 
 __device__ inline float activate(Activation activation, float x, float slope) {
     switch (activation) {
-        case Activation::none:
-            return x;
-        case Activation::relu:
-            return x < 0 ? 0.0f : x;  // keeps NaN
-        case Activation::relu6:
-            return x < 0 ? 0.0f : x > 6 ? 6.0f : x;
-        case Activation::leaky_relu:
-            return x < 0 ? x * slope : x;
         case Activation::sigmoid:
             return 1 / (1 + expf(-x));
         case Activation::tanh:
@@ -49,8 +42,9 @@ __device__ inline float activate(Activation activation, float x, float slope) {
             return x / (1 + expf(-x));
         case Activation::gelu:
             return 0.5f * x * (1 + erff(x * 0.70710678f));
+        default:
+            return PiecewiseLinear(activation, slope)(x);
     }
-    return x;
 }
 
 }  // namespace pyconv::cuda
