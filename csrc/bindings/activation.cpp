@@ -12,7 +12,7 @@ py::object forward_binding(int activation, py::handle x, double slope, py::handl
         Scratch scratch;
         const AxisOrder order = order_of(x);
         const Shape shape = Shape::of(x);
-        const T* input = flat<T>(x, order, scratch);
+        const T* input = dense<T>(x, order, scratch);
         FlatResult<T> result(out, shape, order, scratch);
         {
             Running running;
@@ -30,8 +30,8 @@ py::object backward_binding(int activation, py::handle dy, py::handle x, double 
         Scratch scratch;
         const AxisOrder order = common_order({x, dy});
         const Shape shape = Shape::of(x);
-        const T* input = flat<T>(x, order, scratch);
-        const T* gradient = flat<T>(dy, order, scratch);
+        const T* input = dense<T>(x, order, scratch);
+        const T* gradient = dense<T>(dy, order, scratch);
         FlatResult<T> result(out, shape, order, scratch);
         {
             Running running;
@@ -62,7 +62,7 @@ py::object softmax_binding(bool logarithm, py::handle x, int axis, py::handle ou
         Scratch scratch;
         const AxisOrder order = order_of(x);
         const Shape shape = Shape::of(x);
-        const T* input = flat<T>(x, order, scratch);
+        const T* input = dense<T>(x, order, scratch);
         FlatResult<T> result(out, shape, order, scratch);
         {
             Running running;
@@ -80,8 +80,8 @@ py::object softmax_backward_binding(bool logarithm, py::handle dy, py::handle y,
         Scratch scratch;
         const AxisOrder order = common_order({y, dy});
         const Shape shape = Shape::of(y);
-        const T* probabilities = flat<T>(y, order, scratch);
-        const T* gradient = flat<T>(dy, order, scratch);
+        const T* probabilities = dense<T>(y, order, scratch);
+        const T* gradient = dense<T>(dy, order, scratch);
         FlatResult<T> result(out, shape, order, scratch);
         {
             Running running;

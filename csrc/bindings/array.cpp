@@ -2,20 +2,6 @@
 
 namespace pyconv::bindings {
 
-namespace {
-
-// The axes from slowest to fastest.
-std::array<int, 4> axis_order(int rank, Order order) {
-    std::array<int, 4> axes{0, 1, 2, 3};
-    if (order == Order::channels_last && rank >= 2) {
-        for (int i = 1; i + 1 < rank; ++i) axes[i] = i + 1;
-        axes[rank - 1] = 1;
-    }
-    return axes;
-}
-
-}  // namespace
-
 Strided strides_of(py::handle array) {
     Strided layout;
     const int rank = PyArray_NDIM(as_array(array));
@@ -58,14 +44,12 @@ Shape Shape::of(py::handle array) {
     return shape;
 }
 
-Strided dense_strides(const Shape& shape, Order order, std::int64_t item_size) {
+Strided dense_strides(const Shape& shape, const AxisOrder& order, std::int64_t item_size) {
+    const auto strides = strides_in(shape, order, item_size);
     Strided layout;
-    const auto axes = axis_order(shape.rank, order);
-    std::int64_t stride = item_size;
-    for (int i = shape.rank - 1; i >= 0; --i) {
-        layout.shape[axes[i]] = shape[axes[i]];
-        layout.stride[axes[i]] = stride;
-        stride *= shape[axes[i]] > 0 ? shape[axes[i]] : 1;
+    for (int axis = 0; axis < shape.rank; ++axis) {
+        layout.shape[axis] = shape[axis];
+        layout.stride[axis] = strides[axis];
     }
     return layout;
 }
@@ -105,7 +89,7 @@ py::object empty(const Shape& shape, const Strided& layout, int type) {
     return py::reinterpret_steal<py::object>(array);
 }
 
-const void* dense_bytes(py::handle array, Order order, Scratch& scratch) {
+const void* dense_bytes(py::handle array, const AxisOrder& order, Scratch& scratch) {
     PyArrayObject* a = as_array(array);
     const std::int64_t item_size = PyArray_ITEMSIZE(a);
     const Shape shape = Shape::of(array);

@@ -57,7 +57,10 @@ py::object empty(const Shape& shape, Order order, int type);
 py::object empty(const Shape& shape, const Strided& layout, int type);
 
 // Strides in bytes of a dense array.
-Strided dense_strides(const Shape& shape, Order order, std::int64_t item_size);
+Strided dense_strides(const Shape& shape, const AxisOrder& order, std::int64_t item_size);
+inline Strided dense_strides(const Shape& shape, Order order, std::int64_t item_size) {
+    return dense_strides(shape, axis_order(shape.rank, order), item_size);
+}
 
 // The strides of an array as it lies, and whether they are those wanted, on aligned memory; those
 // of axes of length 1 don't matter.
@@ -69,11 +72,15 @@ void copy_elements(std::int64_t item_size, const Strided& from, const char* src,
 
 // The elements of an array as dense memory in the given order: its own where it lies so and is
 // aligned, else a copy in `scratch`.
-const void* dense_bytes(py::handle array, Order order, Scratch& scratch);
+const void* dense_bytes(py::handle array, const AxisOrder& order, Scratch& scratch);
 
 template <class T>
-const T* dense(py::handle array, Order order, Scratch& scratch) {
+const T* dense(py::handle array, const AxisOrder& order, Scratch& scratch) {
     return static_cast<const T*>(dense_bytes(array, order, scratch));
+}
+template <class T>
+const T* dense(py::handle array, Order order, Scratch& scratch) {
+    return dense<T>(array, axis_order(PyArray_NDIM(as_array(array)), order), scratch);
 }
 template <class T>
 const T* channels_last(py::handle array, Scratch& scratch) {
@@ -136,7 +143,7 @@ class InPlace {
   public:
     InPlace(py::handle array, Order order, Scratch& scratch)
         : result_(array, Shape::of(array), order, scratch) {
-        const void* source = dense_bytes(array, order, scratch);
+        const T* source = dense<T>(array, order, scratch);
         if (source != result_.data()) {
             std::memcpy(result_.data(), source, Shape::of(array).size() * sizeof(T));
         }

@@ -43,8 +43,8 @@ py::object dropout_backward_binding(py::handle dy, py::handle mask, double p, py
         Scratch scratch;
         const Shape shape = Shape::of(dy);
         const AxisOrder order = common_order({dy, mask});
-        const T* gradient = flat<T>(dy, order, scratch);
-        const bool* kept = flat<bool>(mask, order, scratch);
+        const T* gradient = dense<T>(dy, order, scratch);
+        const bool* kept = dense<bool>(mask, order, scratch);
         FlatResult<T> dx(out, shape, order, scratch);
         {
             Running running;

@@ -2,42 +2,24 @@
 // at a time, so that nothing is copied and the result lies as the input does.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <cstring>
 #include <initializer_list>
 
 #include "bindings/array.h"
 
 namespace pyconv::bindings {
 
-// The axes from slowest to fastest.
-struct AxisOrder {
-    int rank = 0;
-    std::array<int, 4> axis{0, 1, 2, 3};
-};
-
 // The axes of an array by falling strides; those of length 1 come first.
 AxisOrder order_of(py::handle array);
 // The order of the first array that is dense in its own, else that of the first.
 AxisOrder common_order(std::initializer_list<py::handle> arrays);
-
-// Strides in bytes of a dense array.
-Strided flat_strides(const Shape& shape, const AxisOrder& order, std::int64_t item_size);
-
-// The elements in that order: the array's own memory where it lies so, else a copy in `scratch`.
-const void* flat_bytes(py::handle array, const AxisOrder& order, Scratch& scratch);
-template <class T>
-const T* flat(py::handle array, const AxisOrder& order, Scratch& scratch) {
-    return static_cast<const T*>(flat_bytes(array, order, scratch));
-}
 
 // As Result and InPlace of array.h.
 template <class T>
 class FlatResult {
   public:
     FlatResult(py::handle out, const Shape& shape, const AxisOrder& order, Scratch& scratch)
-        : layout_(flat_strides(shape, order, sizeof(T))) {
+        : layout_(dense_strides(shape, order, sizeof(T))) {
         if (out.is_none()) {
             array_ = empty(shape, layout_, type_number<T>());
         } else {
@@ -71,7 +53,7 @@ class FlatInPlace {
     FlatInPlace(py::handle array, const AxisOrder& order, Scratch& scratch)
         : result_(array, Shape::of(array), order, scratch) {
         const Shape shape = Shape::of(array);
-        const Strided layout = flat_strides(shape, order, sizeof(T));
+        const Strided layout = dense_strides(shape, order, sizeof(T));
         if (!lies_dense(array, layout)) {
             copy_elements(sizeof(T), strides_of(array), PyArray_BYTES(as_array(array)), layout,
                           reinterpret_cast<char*>(result_.data()));

@@ -21,7 +21,7 @@ class Segments {
         Segment<T> segment;
         segment.n = Shape::of(parameter).size();
         segment.parameter = in_place(parameter, order);
-        segment.gradient = flat<T>(gradient, order, scratch_);
+        segment.gradient = dense<T>(gradient, order, scratch_);
         if (first) segment.first = in_place(first, order);
         if (second) segment.second = in_place(second, order);
         list.push_back(segment);
@@ -29,7 +29,7 @@ class Segments {
     void add(py::handle array) {
         Segment<T> segment;
         segment.n = Shape::of(array).size();
-        segment.gradient = flat<T>(array, order_of(array), scratch_);
+        segment.gradient = dense<T>(array, order_of(array), scratch_);
         list.push_back(segment);
     }
     void finish() {
@@ -40,7 +40,7 @@ class Segments {
 
   private:
     T* in_place(py::handle array, const AxisOrder& order) {
-        if (lies_dense(array, flat_strides(Shape::of(array), order, sizeof(T)))) {
+        if (lies_dense(array, dense_strides(Shape::of(array), order, sizeof(T)))) {
             return static_cast<T*>(PyArray_DATA(as_array(array)));
         }
         return changed_.emplace_back(array, order, scratch_).data();

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <initializer_list>
 
 namespace pyconv::bindings {
@@ -41,6 +42,52 @@ inline Shape Shape::of_tuple(py::handle tuple) {
         shape.extent[axis] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), axis));
     }
     return shape;
+}
+
+// The axes from slowest to fastest.
+struct AxisOrder {
+    int rank = 0;
+    std::array<int, 4> axis{0, 1, 2, 3};
+};
+
+inline AxisOrder axis_order(int rank, Order order) {
+    AxisOrder result{rank};
+    if (order == Order::channels_last && rank >= 2) {
+        for (int i = 1; i + 1 < rank; ++i) result.axis[i] = i + 1;
+        result.axis[rank - 1] = 1;
+    }
+    return result;
+}
+
+// By falling strides; axes of length 1 come first.
+template <class Strides>
+AxisOrder axes_by_strides(const Shape& shape, const Strides& strides) {
+    AxisOrder order{shape.rank};
+    const auto step = [&](int axis) {
+        return shape[axis] == 1 ? INT64_MAX : std::abs(static_cast<std::int64_t>(strides[axis]));
+    };
+    for (int i = 1; i < order.rank; ++i) {
+        const int axis = order.axis[i];
+        int j = i;
+        for (; j > 0 && step(order.axis[j - 1]) < step(axis); --j) {
+            order.axis[j] = order.axis[j - 1];
+        }
+        order.axis[j] = axis;
+    }
+    return order;
+}
+
+// Strides in bytes of a dense array; those of axes beyond its rank are 0.
+inline std::array<std::int64_t, 4> strides_in(const Shape& shape, const AxisOrder& order,
+                                              std::int64_t item_size) {
+    std::array<std::int64_t, 4> strides{};
+    std::int64_t step = item_size;
+    for (int i = order.rank - 1; i >= 0; --i) {
+        const int axis = order.axis[i];
+        strides[axis] = step;
+        step *= shape[axis] > 0 ? shape[axis] : 1;
+    }
+    return strides;
 }
 
 }  // namespace pyconv::bindings

@@ -91,9 +91,23 @@ def any_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...])
     """As `float_array`, or a CuPy array of float32, for what both backends compute."""
     if type(x) is np.ndarray or not is_on_device(x):
         return float_array(function, argument, x, ndim)
+    return _device_array(function, argument, x, ndim, "float32")
+
+
+def storage_array(function: str, argument: str, x: Any, ndim: int | tuple[int, ...]) -> Any:
+    """As `any_array`; on CUDA the 16-bit types in which images may be stored, too."""
+    if type(x) is np.ndarray or not is_on_device(x):
+        return float_array(function, argument, x, ndim)
+    return _device_array(function, argument, x, ndim, "float32", "float16", "bfloat16")
+
+
+def _device_array(
+    function: str, argument: str, x: Any, ndim: int | tuple[int, ...], *dtypes: str
+) -> Any:
     extension(function, argument)
-    if x.dtype != _FLOAT32:
-        raise TypeError(f"{function}: {argument} must be float32 on CUDA, got {x.dtype}")
+    if x.dtype.name not in dtypes:
+        wanted = " or ".join(filter(None, (", ".join(dtypes[:-1]), dtypes[-1])))
+        raise TypeError(f"{function}: {argument} must be {wanted} on CUDA, got {x.dtype}")
     check_rank(function, argument, x, ndim)
     return x
 

@@ -9,6 +9,7 @@ namespace {
 // What is needed of CuPy, looked up once and kept for good.
 struct CuPy {
     py::object ndarray, alloc, current_stream, get_device, set_device;
+    py::object float32, float16, bfloat16, boolean, int32, int64;  // dtypes
     int devices = 1;
 
     CuPy() {
@@ -18,6 +19,17 @@ struct CuPy {
         current_stream = cuda.attr("get_current_stream");
         get_device = cuda.attr("runtime").attr("getDevice");
         set_device = cuda.attr("runtime").attr("setDevice");
+        const py::object dtype = py::module_::import("numpy").attr("dtype");
+        float32 = dtype("float32");
+        float16 = dtype("float16");
+        boolean = dtype("bool");
+        int32 = dtype("int32");
+        int64 = dtype("int64");
+        try {
+            bfloat16 = dtype(py::module_::import("ml_dtypes").attr("bfloat16"));
+        } catch (py::error_already_set&) {  // then there are no such arrays
+            bfloat16 = py::none();
+        }
         cudaGetDeviceCount(&devices);
     }
 };
@@ -73,22 +85,56 @@ bool DeviceArray::lies_as(const cuda::Axes& wanted) const {
 
 cuda::Axes extents(const Shape& shape) { return {{shape[0], shape[1], shape[2], shape[3]}}; }
 
-cuda::Axes dense_strides(const Shape& shape, Order order, std::int64_t item_size) {
-    cuda::Axes strides;
-    std::int64_t step = item_size;
-    const auto take = [&](int axis) {
-        strides[axis] = step;
-        step *= shape.extent[axis] > 0 ? shape.extent[axis] : 1;
-    };
-    const bool inner = order == Order::channels_last && shape.rank > 2;
-    if (inner) take(1);
-    for (int axis = shape.rank - 1; axis >= 0; --axis) {
-        if (!inner || axis != 1) take(axis);
-    }
-    return strides;
+cuda::Axes dense_strides(const Shape& shape, const AxisOrder& order, std::int64_t item_size) {
+    const auto strides = strides_in(shape, order, item_size);
+    return {{strides[0], strides[1], strides[2], strides[3]}};
 }
 
-py::object empty(const Shape& shape, Order order, const char* type, std::int64_t item_size) {
+AxisOrder common_order(std::initializer_list<py::handle> arrays) {
+    std::optional<AxisOrder> first;
+    for (const py::handle array : arrays) {
+        const DeviceArray given(array);
+        const AxisOrder order = axes_by_strides(given.shape, given.strides);
+        if (given.lies_as(dense_strides(given.shape, order, given.item_size))) return order;
+        if (!first) first = order;
+    }
+    return *first;
+}
+
+Storage storage_of(py::handle array) {
+    const py::object dtype = array.attr("dtype");
+    if (dtype.is(cupy().float32)) return Storage::float32;
+    if (dtype.equal(cupy().float16)) return Storage::float16;
+    return dtype.equal(cupy().float32) ? Storage::float32 : Storage::bfloat16;
+}
+
+template <>
+py::handle dtype_of<float>() {
+    return cupy().float32;
+}
+template <>
+py::handle dtype_of<__half>() {
+    return cupy().float16;
+}
+template <>
+py::handle dtype_of<__nv_bfloat16>() {
+    return cupy().bfloat16;
+}
+template <>
+py::handle dtype_of<bool>() {
+    return cupy().boolean;
+}
+template <>
+py::handle dtype_of<std::int32_t>() {
+    return cupy().int32;
+}
+template <>
+py::handle dtype_of<std::int64_t>() {
+    return cupy().int64;
+}
+
+py::object empty(const Shape& shape, const AxisOrder& order, py::handle dtype,
+                 std::int64_t item_size) {
     const auto strides = dense_strides(shape, order, item_size);
     py::tuple extents(shape.rank), steps(shape.rank);
     for (int axis = 0; axis < shape.rank; ++axis) {
@@ -97,10 +143,10 @@ py::object empty(const Shape& shape, Order order, const char* type, std::int64_t
     }
     std::int64_t size = item_size;
     for (int axis = 0; axis < shape.rank; ++axis) size *= shape.extent[axis];
-    return cupy().ndarray(extents, type, cupy().alloc(size), steps);
+    return cupy().ndarray(extents, dtype, cupy().alloc(size), steps);
 }
 
-const void* dense_bytes(py::handle array, Order order, Call& call) {
+const void* dense_bytes(py::handle array, const AxisOrder& order, Call& call) {
     const DeviceArray from(array);
     const auto wanted = dense_strides(from.shape, order, from.item_size);
     if (from.lies_as(wanted)) return from.data;

@@ -2,10 +2,14 @@
 // before. Memory comes from CuPy's pool, work goes to CuPy's current stream.
 #pragma once
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "bindings/shape.h"
@@ -46,18 +50,30 @@ struct DeviceArray {
 };
 
 cuda::Axes extents(const Shape& shape);
-cuda::Axes dense_strides(const Shape& shape, Order order, std::int64_t item_size);
+cuda::Axes dense_strides(const Shape& shape, const AxisOrder& order, std::int64_t item_size);
+inline cuda::Axes dense_strides(const Shape& shape, Order order, std::int64_t item_size) {
+    return dense_strides(shape, axis_order(shape.rank, order), item_size);
+}
 
-// A new array, dense in the given order; `type` is NumPy's character.
-py::object empty(const Shape& shape, Order order, const char* type, std::int64_t item_size);
+// The order of the axes of the first array that is dense in its own, else that of the first: for
+// operations that look at one element at a time, so that nothing is copied.
+AxisOrder common_order(std::initializer_list<py::handle> arrays);
+
+// A new array of that dtype, dense in the given order.
+py::object empty(const Shape& shape, const AxisOrder& order, py::handle dtype,
+                 std::int64_t item_size);
 
 // The elements of an array as dense memory in the given order: its own where it lies so, else a
 // copy that lives until the end of the call.
-const void* dense_bytes(py::handle array, Order order, Call& call);
+const void* dense_bytes(py::handle array, const AxisOrder& order, Call& call);
 
 template <class T>
-const T* dense(py::handle array, Order order, Call& call) {
+const T* dense(py::handle array, const AxisOrder& order, Call& call) {
     return static_cast<const T*>(dense_bytes(array, order, call));
+}
+template <class T>
+const T* dense(py::handle array, Order order, Call& call) {
+    return dense<T>(array, axis_order(Shape::of(array).rank, order), call);
 }
 // None gives a null pointer.
 template <class T>
@@ -65,42 +81,60 @@ const T* optional_dense(py::handle array, Order order, Call& call) {
     return array.is_none() ? nullptr : dense<T>(array, order, call);
 }
 
+// The dtype of arrays of T.
 template <class T>
-constexpr const char* type_character();
-template <>
-constexpr const char* type_character<float>() {
-    return "f";
+py::handle dtype_of();
+
+// f(float{}), f(__half{}) or f(__nv_bfloat16{}) by the array's dtype.
+enum class Storage { float32, float16, bfloat16 };
+Storage storage_of(py::handle array);
+template <class F>
+auto with_storage(py::handle array, F&& f) {
+    switch (storage_of(array)) {
+        case Storage::float16:
+            return f(__half{});
+        case Storage::bfloat16:
+            return f(__nv_bfloat16{});
+        default:
+            return f(float{});
+    }
 }
+
 // An array to write: `out` where the caller gave one, else a new one. Where out does not lie dense
 // in the given order, the kernel writes elsewhere and finish() copies.
 template <class T>
 class Result {
   public:
-    Result(py::handle out, const Shape& shape, Order order, Call& call)
-        : call_(call), shape_(shape), order_(order) {
+    Result(py::handle out, const Shape& shape, const AxisOrder& order, Call& call)
+        : call_(call), shape_(shape), strides_(dense_strides(shape, order, sizeof(T))) {
         if (out.is_none()) {
-            array_ = empty(shape, order, type_character<T>(), sizeof(T));
+            array_ = empty(shape, order, dtype_of<T>(), sizeof(T));
             data_ = reinterpret_cast<T*>(DeviceArray(array_).data);
             return;
         }
         array_ = py::reinterpret_borrow<py::object>(out);
         const DeviceArray given(out);
-        if (given.lies_as(dense_strides(shape, order, sizeof(T)))) {
+        if (given.lies_as(strides_)) {
             data_ = reinterpret_cast<T*>(given.data);
         } else {
             data_ = static_cast<T*>(call.allocate(shape.size() * sizeof(T)));
             copy_back_ = true;
         }
     }
+    Result(py::handle out, const Shape& shape, Order order, Call& call)
+        : Result(out, shape, axis_order(shape.rank, order), call) {}
     Result(const Shape& shape, Order order, Call& call) : Result(py::none(), shape, order, call) {}
 
     T* data() const { return data_; }
+    // Whether the kernel writes elsewhere: an array that is changed must be copied there first.
+    bool is_copy() const { return copy_back_; }
+    const cuda::Axes& strides() const { return strides_; }
     py::object finish() {
         if (copy_back_) {
             const DeviceArray given(array_);
             cuda::copy_strided(
-                {extents(shape_), dense_strides(shape_, order_, sizeof(T)), given.strides,
-                 reinterpret_cast<const char*>(data_), given.data, static_cast<int>(sizeof(T))},
+                {extents(shape_), strides_, given.strides, reinterpret_cast<const char*>(data_),
+                 given.data, static_cast<int>(sizeof(T))},
                 call_.stream());
         }
         return array_;
@@ -109,10 +143,29 @@ class Result {
   private:
     Call& call_;
     Shape shape_;
-    Order order_;
+    cuda::Axes strides_;
     py::object array_;
     T* data_ = nullptr;
     bool copy_back_ = false;
+};
+
+// An array that a kernel changes, as memory that is dense in the given order.
+template <class T>
+class InPlace {
+  public:
+    InPlace(py::handle array, const AxisOrder& order, Call& call)
+        : result_(array, Shape::of(array), order, call) {
+        if (!result_.is_copy()) return;
+        const DeviceArray given(array);
+        cuda::copy_strided({extents(given.shape), given.strides, result_.strides(), given.data,
+                            reinterpret_cast<char*>(result_.data()), static_cast<int>(sizeof(T))},
+                           call.stream());
+    }
+    T* data() const { return result_.data(); }
+    void finish() { result_.finish(); }
+
+  private:
+    Result<T> result_;
 };
 
 void register_dense(py::module_& module);

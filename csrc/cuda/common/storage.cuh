@@ -1,0 +1,57 @@
+// Elements as they are stored (float, half, bfloat16) and values as they are computed with (float).
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace pyconv::cuda {
+
+using half = __half;
+using bfloat16 = __nv_bfloat16;
+
+__device__ inline float widen(float x) { return x; }
+__device__ inline float widen(half x) { return __half2float(x); }
+__device__ inline float widen(bfloat16 x) { return __bfloat162float(x); }
+
+// Rounded to nearest, ties to even.
+template <class T>
+__device__ T narrow(float x);
+template <>
+__device__ inline float narrow<float>(float x) {
+    return x;
+}
+template <>
+__device__ inline half narrow<half>(float x) {
+    return __float2half_rn(x);
+}
+template <>
+__device__ inline bfloat16 narrow<bfloat16>(float x) {
+    return __float2bfloat16_rn(x);
+}
+
+// N neighbours, loaded and stored by one instruction where they are up to 16 bytes.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Pack {
+    T value[N];
+};
+template <class T>
+inline constexpr int kPack = 16 / static_cast<int>(sizeof(T));  // elements of the widest access
+
+template <int N, class T>
+__device__ Pack<T, N> load_pack(const T* from) {
+    return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+template <int N, class T>
+__device__ void store_pack(T* to, const Pack<T, N>& pack) {
+    *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// Whether all these pointers (null ones don't matter) take accesses of `bytes`.
+template <class... T>
+bool aligned_to(std::uintptr_t bytes, const T*... pointers) {
+    return ((reinterpret_cast<std::uintptr_t>(pointers) | ...) % bytes) == 0;
+}
+
+}  // namespace pyconv::cuda
