@@ -23,18 +23,20 @@ RUN_ON_CUDA = [
     *(f"conv_transpose{rank}d{part}" for rank in (1, 2)
       for part in ("", "_backward_input", "_backward_weight")),
     "depthwise_separable_conv2d", "depthwise_separable_conv2d_backward",
+    "dropout", "dropout_backward", "grad_norm", "sgd_step", "adam_step",
 ]  # fmt: skip
+IN_PLACE = ["sgd_step", "adam_step"]
 ASKED = ["algorithms", "explain"]
 
 ALIGNMENT = 16  # bytes, of the widest access
 
 # What messages say on the CPU (a pattern), and what they say on CUDA instead.
 WORDS = (
-    ("must be float32 or float64", "must be float32 on (CUDA|cuda)"),
+    ("must be float32 or float64", "must be float32(, float16 or bfloat16)? on (CUDA|cuda)"),
     ("must have the dtype of.*", "must be float32 on CUDA, got float64"),
     ("CUDA only", "must be float32 on CUDA, got float16"),
     ("out must be a NumPy array", "out must be a CuPy array"),
-    ("out must be writable", "out must not be a broadcast array"),  # none is read-only on a device
+    ("must be writable", "must not be a broadcast array"),  # none is read-only on a device
 )
 
 
@@ -72,14 +74,22 @@ def on_cuda(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
         out = named.get("out")
-        moved: dict[int, Any] = {}  # the same array stays the same
+        moved: dict[int, tuple[np.ndarray, Any]] = {}  # the same array stays the same
 
         def move(a: Any) -> Any:
+            if isinstance(a, list):
+                return [move(item) for item in a]
             if not isinstance(a, np.ndarray):
                 return a
-            return moved.setdefault(id(a), to_device(a))
+            return moved.setdefault(id(a), (a, to_device(a)))[1]
 
         results = function(*map(move, arguments), **{name: move(a) for name, a in named.items()})
+        if function.__name__ in IN_PLACE:
+            for a, on_device in moved.values():
+                if a.flags.writeable:
+                    a[...] = to_host(on_device)
+        if results is None or not moved:
+            return results
 
         def bring(result: Any) -> Any:
             assert isinstance(result, cupy.ndarray), f"{function.__name__} left the device"
@@ -93,9 +103,12 @@ def on_cuda(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `pyconv.kernels` compute on the device."""
+def install(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+    """Make `pyconv.kernels` compute on the device, during a test of a module."""
     from pyconv import kernels
+
+    if hasattr(module, "DTYPES"):
+        monkeypatch.setattr(module, "DTYPES", (np.float32,))
 
     for name in RUN_ON_CUDA:
         monkeypatch.setattr(kernels, name, on_cuda(getattr(kernels, name)))

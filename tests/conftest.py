@@ -63,11 +63,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Computes on the device where --backend says so."""
+    """Computes on the device where --backend says so, in the types that it has."""
     if request.config.getoption("--backend") == "cuda":
         import backends
 
-        backends.install(monkeypatch)
+        backends.install(monkeypatch, request.module)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_probabilities(p: float, isa: str, rng: np.random.Generator) -> None:
     x = np.abs(rng.standard_normal((50, 50)))
     for dtype in DTYPES:
         check(x.astype(dtype), p, 99)
-    kept = kernels.dropout(x, p, 99)[1].mean()
+    kept = kernels.dropout(x.astype(np.float32), p, 99)[1].mean()
     assert abs(kept - (1 - p)) <= 5 * np.sqrt(p * (1 - p) / x.size) + 1e-6
 
 
@@ -124,15 +124,15 @@ def test_out(rng: np.random.Generator) -> None:
                 assert_same_bits(out, reference.dropout_backward(dy, mask, 0.5))
 
 
-def test_bad_arguments() -> None:
+def test_bad_arguments(words: Any) -> None:
     x = np.zeros((2, 3), np.float32)
     mask: Any = np.ones((2, 3), bool)
     with pytest.raises(TypeError, match="dropout: x must be a NumPy array, got list"):
         kernels.dropout([1.0], 0.5, 1)
-    with pytest.raises(TypeError, match="dropout: x must be float32 or float64, got int64"):
+    with pytest.raises(TypeError, match=words("dropout", "x must be float32 or float64, got int")):
         kernels.dropout(x.astype(np.int64), 0.5, 1)
     with pytest.raises(ValueError, match="dropout: x must have at most 4 dimensions"):
-        kernels.dropout(np.zeros((1,) * 5), 0.5, 1)
+        kernels.dropout(np.zeros((1,) * 5, np.float32), 0.5, 1)
     for p in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="dropout: p must be from 0.0 to 1.0"):
             kernels.dropout(x, p, 1)
@@ -148,10 +148,10 @@ def test_bad_arguments() -> None:
             kernels.dropout(x, 0.5, seed)
     with pytest.raises(TypeError, match="dropout_backward: dy must be a NumPy array"):
         kernels.dropout_backward(1.0, mask, 0.5)
-    with pytest.raises(TypeError, match="dropout_backward: dy must be float32 or float64"):
+    with pytest.raises(TypeError, match=words("dropout_backward", "dy must be float32 or float64")):
         kernels.dropout_backward(mask, mask, 0.5)
     with pytest.raises(ValueError, match="dropout_backward: dy must have at most 4 dimensions"):
-        kernels.dropout_backward(np.zeros((1,) * 5), np.ones((1,) * 5, bool), 0.5)
+        kernels.dropout_backward(np.zeros((1,) * 5, np.float32), np.ones((1,) * 5, bool), 0.5)
     with pytest.raises(TypeError, match="dropout_backward: mask must be a NumPy array"):
         kernels.dropout_backward(x, [True], 0.5)
     with pytest.raises(TypeError, match="dropout_backward: mask must be bool, got float32"):

@@ -6,14 +6,10 @@ namespace pyconv::bindings {
 
 namespace {
 
-// An image whose fastest axis are the channels stays channels-last.
 Order order_of_images(py::handle x) {
     const Shape shape = Shape::of(x);
-    if (shape.rank < 3 ||
-        lies_dense(x, dense_strides(shape, Order::c, PyArray_ITEMSIZE(as_array(x))))) {
-        return Order::c;
-    }
-    return order_of(x).axis[shape.rank - 1] == 1 ? Order::channels_last : Order::c;
+    const Strided contiguous = dense_strides(shape, Order::c, PyArray_ITEMSIZE(as_array(x)));
+    return lies_dense(x, contiguous) ? Order::c : order_of_images(shape, strides_of(x).stride);
 }
 
 py::tuple dropout_binding(py::handle x, double p, std::uint64_t seed) {

@@ -77,6 +77,14 @@ AxisOrder axes_by_strides(const Shape& shape, const Strides& strides) {
     return order;
 }
 
+// An image whose fastest axis are the channels stays channels-last.
+template <class Strides>
+Order order_of_images(const Shape& shape, const Strides& strides) {
+    if (shape.rank < 3) return Order::c;
+    const AxisOrder order = axes_by_strides(shape, strides);
+    return order.axis[shape.rank - 1] == 1 ? Order::channels_last : Order::c;
+}
+
 // Strides in bytes of a dense array; those of axes beyond its rank are 0.
 inline std::array<std::int64_t, 4> strides_in(const Shape& shape, const AxisOrder& order,
                                               std::int64_t item_size) {

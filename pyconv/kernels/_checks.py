@@ -53,8 +53,9 @@ def remembered(checked: Callable[..., Any]) -> Callable[..., Any]:
 
 def kind(value: Any) -> str:
     """What came, in words, for a message."""
-    if isinstance(value, np.ndarray):
-        return f"{value.ndim}-D {value.dtype} array of shape {value.shape}"
+    if isinstance(value, np.ndarray) or is_on_device(value):
+        whose = "" if isinstance(value, np.ndarray) else "CuPy "
+        return f"{value.ndim}-D {value.dtype} {whose}array of shape {value.shape}"
     return f"{type(value).__name__} {value!r}" if _short(value) else type(value).__name__
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import _cpu
 from pyconv.kernels import _checks as check
+from pyconv.kernels._backend import is_on_device
 
 __all__ = ["dropout", "dropout_backward"]
 
@@ -18,7 +18,8 @@ def dropout(x: np.ndarray, p: float, seed: int) -> tuple[np.ndarray, np.ndarray]
     Parameters
     ----------
     x : ndarray
-        float32 or float64, of rank 0 to 4, any strides.
+        float32 or float64, of rank 0 to 4, any strides; or CuPy's of float32, float16 or bfloat16.
+        The mask is the same on both.
     p : float
         From 0 to 1; 1 drops all.
     seed : int
@@ -53,13 +54,13 @@ def dropout(x: np.ndarray, p: float, seed: int) -> tuple[np.ndarray, np.ndarray]
     True
     """
     name = "dropout"
-    check.float_array(name, "x", x, ())
+    check.storage_array(name, "x", x, ())
     p = check.number(name, "p", p, 0.0, 1.0)
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"{name}: seed must be an int, got {check.kind(seed)}")
     if not 0 <= seed < 2**64:
         raise ValueError(f"{name}: seed must be from 0 to 2^64 - 1, got {seed}")
-    return _cpu.dropout(x, p, int(seed))
+    return check.backend(name, x=x).dropout(x, p, int(seed))
 
 
 def dropout_backward(
@@ -96,15 +97,15 @@ def dropout_backward(
     array([2., 0., 2.])
     """
     name = "dropout_backward"
-    check.float_array(name, "dy", dy, ())
+    check.storage_array(name, "dy", dy, ())
     _check_mask(name, mask, dy)
     p = check.number(name, "p", p, 0.0, 1.0)
     check.out_array(name, out, dy.shape, dy.dtype, dy, mask)
-    return _cpu.dropout_backward(dy, mask, p, out)
+    return check.backend(name, dy=dy, mask=mask, out=out).dropout_backward(dy, mask, p, out)
 
 
 def _check_mask(name: str, mask: Any, dy: np.ndarray) -> None:
-    if not isinstance(mask, np.ndarray):
+    if not isinstance(mask, np.ndarray) and not is_on_device(mask):
         raise TypeError(f"{name}: mask must be a NumPy array, got {check.kind(mask)}")
     if mask.dtype != np.bool_:
         raise TypeError(f"{name}: mask must be bool, got {mask.dtype}")

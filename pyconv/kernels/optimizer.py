@@ -1,4 +1,7 @@
-"""Steps of gradient descent, in place, on lists of arrays; and the norm of such a list."""
+"""Steps of gradient descent, in place, on lists of arrays; the norm of such a list.
+
+Lists of CuPy's arrays (float32) are worked on by one launch.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,15 @@ def grad_norm(arrays: Sequence[np.ndarray], order: float = 2) -> float:
     Parameters
     ----------
     arrays : list or tuple of ndarray
-        float32 or float64, of rank 0 to 4, any strides.
+        float32 or float64, of rank 0 to 4, any strides; or CuPy's of float32.
     order : float
         Above 0; ``inf`` gives the largest absolute value.
 
     Returns
     -------
     float
-        Summed in float64; 0 for no entries, a NaN where there is one.
+        Summed in float64; 0 for no entries, a NaN where there is one. Of CuPy's arrays it is one of
+        theirs, of float64 and without axes, and nothing waits for it.
 
     Raises
     ------
@@ -50,14 +54,27 @@ def grad_norm(arrays: Sequence[np.ndarray], order: float = 2) -> float:
         raise ValueError(f"{name}: order must be positive, got {order}")
     arrays = _sequence(name, "arrays", arrays)
     for i, array in enumerate(arrays):
-        check.float_array(name, f"arrays[{i}]", array, ())
-    total = _cpu.power_sum(arrays, order)
+        check.any_array(name, f"arrays[{i}]", array, ())
+    backend = _backend(name, arrays=arrays)
+    total = backend.power_sum(arrays, order)
     if math.isinf(order) or order == 1:
         return total
+    if backend is not _cpu:
+        return total ** (1 / order)
     if order == 2:
         return math.sqrt(total)
     with np.errstate(over="ignore"):
         return float(np.float64(total) ** (1 / order))
+
+
+def scale(arrays: Sequence[Any], factor: Any) -> None:
+    """Multiply arrays in place: NumPy's by a number, CuPy's by one of theirs without axes."""
+    backend = _backend("scale", arrays=arrays)
+    if backend is not _cpu:
+        backend.scale(list(arrays), factor.astype(np.float32))
+        return
+    for array in arrays:
+        array *= factor
 
 
 def sgd_step(
@@ -82,7 +99,7 @@ def sgd_step(
     Parameters
     ----------
     parameters : list or tuple of ndarray
-        float32 or float64, of rank 0 to 4, any strides; changed.
+        float32 or float64, of rank 0 to 4, any strides; or CuPy's of float32; changed.
     gradients : list or tuple of ndarray
         As many, of the same shapes and dtypes.
     momenta : list or tuple of ndarray, or None
@@ -126,7 +143,8 @@ def sgd_step(
         if momenta is None:
             raise ValueError(f"{name}: momenta must be arrays where momentum is not 0, got None")
         velocities = _like(name, "momenta", momenta, parameters)
-    _cpu.sgd_step(
+    backend = _backend(name, parameters=parameters, gradients=gradients, momenta=velocities or ())
+    backend.sgd_step(
         parameters, gradients, velocities, lr, momentum, dampening, nesterov, weight_decay
     )
 
@@ -156,7 +174,7 @@ def adam_step(
     Parameters
     ----------
     parameters : list or tuple of ndarray
-        float32 or float64, of rank 0 to 4, any strides; changed.
+        float32 or float64, of rank 0 to 4, any strides; or CuPy's of float32; changed.
     gradients : list or tuple of ndarray
         As many, of the same shapes and dtypes.
     m, v : list or tuple of ndarray
@@ -209,9 +227,21 @@ def adam_step(
     gradients = _like(name, "gradients", gradients, parameters, changed=False)
     m = _like(name, "m", m, parameters)
     v = _like(name, "v", v, parameters)
-    _cpu.adam_step(
+    backend = _backend(name, parameters=parameters, gradients=gradients, m=m, v=v)
+    backend.adam_step(
         parameters, gradients, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled
     )
+
+
+def _backend(name: str, **lists: Sequence[Any]) -> Any:
+    """The extension that all arrays of all lists belong to."""
+    types = {kind for arrays in lists.values() for kind in map(type, arrays)}
+    if types <= {np.ndarray}:
+        return _cpu
+    named = {
+        f"{key}[{i}]": array for key, arrays in lists.items() for i, array in enumerate(arrays)
+    }
+    return check.backend(name, **named)
 
 
 def _sequence(name: str, argument: str, arrays: Any) -> list[Any]:
@@ -220,7 +250,7 @@ def _sequence(name: str, argument: str, arrays: Any) -> list[Any]:
     return list(arrays)
 
 
-def _parameters(name: str, arrays: Any) -> list[np.ndarray]:
+def _parameters(name: str, arrays: Any) -> list[Any]:
     arrays = _sequence(name, "parameters", arrays)
     for i, array in enumerate(arrays):
         if (
@@ -230,19 +260,22 @@ def _parameters(name: str, arrays: Any) -> list[np.ndarray]:
             and array.flags.writeable
         ):
             continue
-        check.float_array(name, f"parameters[{i}]", array, ())
+        check.any_array(name, f"parameters[{i}]", array, ())
         _check_writable(name, f"parameters[{i}]", array)
     return arrays
 
 
-def _check_writable(name: str, argument: str, array: np.ndarray) -> None:
-    if not array.flags.writeable:
-        raise ValueError(f"{name}: {argument} must be writable, got a read-only array")
+def _check_writable(name: str, argument: str, array: Any) -> None:
+    if isinstance(array, np.ndarray):
+        if not array.flags.writeable:
+            raise ValueError(f"{name}: {argument} must be writable, got a read-only array")
+    elif 0 in array.strides and array.size > 1:
+        raise ValueError(f"{name}: {argument} must not be a broadcast array, its elements overlap")
 
 
 def _like(
-    name: str, argument: str, arrays: Any, parameters: list[np.ndarray], changed: bool = True
-) -> list[np.ndarray]:
+    name: str, argument: str, arrays: Any, parameters: list[Any], changed: bool = True
+) -> list[Any]:
     """As many arrays as parameters, of their shapes and dtypes."""
     arrays = _sequence(name, argument, arrays)
     if len(arrays) != len(parameters):
@@ -258,19 +291,10 @@ def _like(
             and (not changed or array.flags.writeable)
         ):
             continue
-        if not (
-            isinstance(array, np.ndarray)
-            and array.shape == parameter.shape
-            and array.dtype == parameter.dtype
-        ):
-            _refuse(name, f"{argument}[{i}]", array, f"parameters[{i}]", parameter)
+        check.any_array(name, f"{argument}[{i}]", array, ())
+        other = f"parameters[{i}]"
+        check.shape_of(name, f"{argument}[{i}]", array, parameter.shape, f"that of {other}")
+        check.same_dtype(name, **{other: parameter, f"{argument}[{i}]": array})
         if changed:
             _check_writable(name, f"{argument}[{i}]", array)
     return arrays
-
-
-def _refuse(name: str, argument: str, array: Any, other: str, parameter: np.ndarray) -> None:
-    """Say what is wrong with an array that is not like its parameter."""
-    check.float_array(name, argument, array, ())
-    check.shape_of(name, argument, array, parameter.shape, f"that of {other}")
-    check.same_dtype(name, **{other: parameter, argument: array})

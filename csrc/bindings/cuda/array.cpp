@@ -9,7 +9,7 @@ namespace {
 // What is needed of CuPy, looked up once and kept for good.
 struct CuPy {
     py::object ndarray, alloc, current_stream, get_device, set_device;
-    py::object float32, float16, bfloat16, boolean, int32, int64;  // dtypes
+    py::object float64, float32, float16, bfloat16, boolean, int32, int64;  // dtypes
     int devices = 1;
 
     CuPy() {
@@ -20,6 +20,7 @@ struct CuPy {
         get_device = cuda.attr("runtime").attr("getDevice");
         set_device = cuda.attr("runtime").attr("setDevice");
         const py::object dtype = py::module_::import("numpy").attr("dtype");
+        float64 = dtype("float64");
         float32 = dtype("float32");
         float16 = dtype("float16");
         boolean = dtype("bool");
@@ -108,6 +109,10 @@ Storage storage_of(py::handle array) {
     return dtype.equal(cupy().float32) ? Storage::float32 : Storage::bfloat16;
 }
 
+template <>
+py::handle dtype_of<double>() {
+    return cupy().float64;
+}
 template <>
 py::handle dtype_of<float>() {
     return cupy().float32;

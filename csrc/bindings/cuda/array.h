@@ -170,5 +170,7 @@ class InPlace {
 
 void register_dense(py::module_& module);
 void register_convolution(py::module_& module);
+void register_optimizer(py::module_& module);
+void register_dropout(py::module_& module);
 
 }  // namespace pyconv::bindings

@@ -9,4 +9,6 @@ PYBIND11_MODULE(_cuda, module) {
     module.attr("architectures") = PYCONV_CUDA_BUILT_FOR;
     bindings::register_dense(module);
     bindings::register_convolution(module);
+    bindings::register_optimizer(module);
+    bindings::register_dropout(module);
 }

@@ -51,7 +51,7 @@ __device__ void store_pack(T* to, const Pack<T, N>& pack) {
 // Whether all these pointers (null ones don't matter) take accesses of `bytes`.
 template <class... T>
 bool aligned_to(std::uintptr_t bytes, const T*... pointers) {
-    return ((reinterpret_cast<std::uintptr_t>(pointers) | ...) % bytes) == 0;
+    return (reinterpret_cast<std::uintptr_t>(pointers) | ...) % bytes == 0;
 }
 
 }  // namespace pyconv::cuda
