@@ -312,7 +312,7 @@ class Tensor:
 
     def copy_(self, value: Any) -> Tensor:
         """Take over the values of an array or Tensor."""
-        self._in_place("copy_", value)[...] = _plain(value)
+        assign(self._in_place("copy_", value), _plain(value))
         return self
 
     def fill_(self, value: Any) -> Tensor:
@@ -416,6 +416,16 @@ def _restored(kind: Any, array: Any, axes: tuple[int, ...], requires_grad: bool)
 
 def _plain(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
+
+
+def assign(array: Any, value: Any) -> None:
+    """``array[...] = value``, for an array that may lie on another device than `array`."""
+    if isinstance(array, np.ndarray):
+        array[...] = value.get() if hasattr(value, "__cuda_array_interface__") else value
+    elif isinstance(value, np.ndarray):
+        array[...] = array_module(array).asarray(value)
+    else:
+        array[...] = value
 
 
 def mover(target: Any) -> Any:

@@ -12,17 +12,26 @@ from pyconv import autograd, kernels
 _quietly = np.errstate(all="ignore")  # NaN and Inf are results, as on any other device
 
 
+def is_floating(dtype: np.dtype) -> bool:
+    """Whether it is a type of floating-point numbers; bfloat16 is of kind "V"."""
+    return dtype.kind in "fV"
+
+
 def operand(name: str, one: Any, other: Any) -> Any:
     """`other` as a Tensor that may meet the Tensor `one`."""
     if isinstance(other, autograd.Tensor):
-        kinds = one.dtype.kind + other.dtype.kind
-        if kinds == "ff" and one.dtype != other.dtype:
+        if type(one.data) is not type(other.data) and one.device != other.device:
+            raise TypeError(
+                f"{name}: one Tensor is on {one.device}, the other on {other.device}; move one of "
+                "them with .to()"
+            )
+        if one.dtype != other.dtype and is_floating(one.dtype) and is_floating(other.dtype):
             raise TypeError(f"{name}: {one.dtype} and {other.dtype} don't mix; convert one of them")
-        if one.dtype.kind == "f" and other.dtype.kind in "biu":
+        if is_floating(one.dtype) and other.dtype.kind in "biu":
             return autograd.Tensor._wrap(other.data.astype(one.dtype))
         return other
     if isinstance(other, (bool, int, float)):
-        scalar = type(other) if one.dtype.kind != "f" else None
+        scalar = type(other) if not is_floating(one.dtype) else None
         dtype = one.dtype if scalar is not float else np.dtype(np.float32)
         return autograd.Tensor._wrap(autograd.array_module(one.data).asarray(other, dtype))
     if isinstance(other, np.generic) and other.dtype.kind in "biuf":
@@ -44,7 +53,7 @@ def _pair(name: str, a: Any, b: Any) -> tuple[Any, Any]:
             else _pair(name, autograd.Tensor(a), b)
         )
     b = operand(name, a, b)
-    if a.dtype.kind in "biu" and b.dtype.kind == "f":
+    if a.dtype.kind in "biu" and is_floating(b.dtype):
         a = autograd.Tensor._wrap(a.data.astype(b.dtype))
     return a, b
 
@@ -113,7 +122,7 @@ def divide(a: Any, b: Any) -> Any:
     """a / b."""
     a, b = _pair("divide", a, b)
     y = a.data / b.data
-    if y.dtype.kind == "f" and a.dtype.kind != "f":
+    if y.dtype.kind == "f" and a.dtype.kind in "biu":
         y = y.astype(np.float32)
 
     def backward(dy: Any, needs: tuple[bool, ...]) -> Any:
@@ -340,7 +349,7 @@ def matmul(a: Any, b: Any) -> Any:
         return matmul(a.reshape(1, -1), b)[..., 0, :] if b.ndim > 1 else (a * b).sum()
     if b.ndim == 1:
         return matmul(a, b.reshape(-1, 1))[..., 0]
-    if a.dtype.kind == "f" and b.ndim == 2:
+    if is_floating(a.dtype) and b.ndim == 2:
         y = gemm(a if a.ndim == 2 else a.reshape(-1, a.shape[-1]), b)
         return y if a.ndim == 2 else y.reshape(*a.shape[:-1], b.shape[1])
     return _batched_matmul(a, b)
@@ -354,7 +363,19 @@ def _batched_matmul(a: Any, b: Any) -> Any:
             unbroadcast(matmul(a.transpose(-1, -2), dy), b.shape) if needs[1] else None,
         )
 
-    return autograd.record("matmul", a.data @ b.data, (a, b), backward)
+    y = a.data @ b.data if isinstance(a.data, np.ndarray) else _products(a.data, b.data)
+    return autograd.record("matmul", y, (a, b), backward)
+
+
+def _products(a: Any, b: Any) -> Any:
+    """a @ b on a device, without the libraries that CuPy would ask."""
+    xp = autograd.array_module(a)
+    leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    y = xp.empty((*leading, a.shape[-2], b.shape[-1]), a.dtype)
+    a, b = (xp.broadcast_to(x, (*leading, *x.shape[-2:])) for x in (a, b))
+    for i in np.ndindex(leading):
+        kernels.gemm(a[i], b[i], out=y[i])
+    return y
 
 
 def matmul_from(b: Any, a: Any) -> Any:

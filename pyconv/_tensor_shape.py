@@ -193,6 +193,10 @@ def _items(name: str, tensors: Any) -> list[Any]:
         raise TypeError(f"{name}: tensors must be a list or tuple of at least one Tensor")
     items = [t if isinstance(t, autograd.Tensor) else autograd.Tensor(t) for t in tensors]
     for i, t in enumerate(items):
+        if t.device != items[0].device:
+            raise TypeError(
+                f"{name}: tensors[{i}] must be on {items[0].device} like the first, got {t.device}"
+            )
         if t.dtype != items[0].dtype:
             raise TypeError(
                 f"{name}: tensors[{i}] must be {items[0].dtype} like the first, got {t.dtype}"

@@ -373,6 +373,7 @@ class Trainer:
         try:
             with no_grad():
                 for x, y in data:
+                    y = self._place(y)
                     output = model(self._place(x))
                     meter.add(self.loss(output, y), output, y)
         finally:
@@ -415,7 +416,7 @@ class Trainer:
         self._call("on_epoch_end")
 
     def _one_step(self, x: Any, y: Any, meter: _Meter) -> None:
-        x = self._place(x)
+        x, y = self._place(x), self._place(y)
         seen: list[tuple[Any, Any]] = []
 
         def closure() -> Tensor:

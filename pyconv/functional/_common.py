@@ -26,8 +26,7 @@ def as_float(
 ) -> Tensor:
     """`as_tensor`, of a type that has gradients (and of that rank)."""
     t = value if isinstance(value, Tensor) else as_tensor(function, argument, value)
-    if isinstance(t.data, np.ndarray):
-        check.float_array(function, argument, t.data, t.ndim if ndim is None else ndim)
+    check.storage_array(function, argument, t.data, t.ndim if ndim is None else ndim)
     return t
 
 

@@ -69,6 +69,7 @@ def cross_entropy(
     name = "cross_entropy"
     x, given = as_float(name, "x", x), as_tensor(name, "target", target)
     target = given.data
+    check.backend(name, x=x.data, target=target)
     _check_reduction(name, reduction)
     smoothing = check.number(name, "label_smoothing", label_smoothing, 0.0, 1.0)
     if target.dtype.kind == "f":
@@ -80,12 +81,11 @@ def cross_entropy(
         and type(ignore_index) is int
         and ignore_index < 0
         and x.ndim == 2
-        and type(target) is np.ndarray
+        and type(target) is type(x.data)
         and target.dtype.kind == "i"
         and target.shape == x.shape[:1]
         and target.size
-        and 0 <= target.min()
-        and target.max() < x.shape[1]
+        and _in_range(target, x.shape[1])
     ):
         return _mean_cross_entropy(x, target)
     picked = _check_classes(name, x, target, ignore_index)
@@ -108,13 +108,21 @@ def cross_entropy(
     return loss * (1 - smoothing) + smooth * (smoothing / x.shape[_class_axis(x)])
 
 
+def _in_range(classes: Any, count: int) -> bool:
+    """Whether all class numbers are from 0 to count - 1; a device is waited for, once."""
+    if isinstance(classes, np.ndarray):
+        return 0 <= classes.min() and classes.max() < count
+    return bool(((classes >= 0) & (classes < count)).all())
+
+
 def _mean_cross_entropy(x: Tensor, target: Any) -> Tensor:
     """The plain case, in one kernel."""
     loss, probabilities = kernels.cross_entropy(x.data, target)
 
     def backward(dy: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor]:
         if not is_grad_enabled():
-            dx = kernels.cross_entropy_backward(probabilities, target, float(dy.item()))
+            dloss = float(dy.item()) if isinstance(dy.data, np.ndarray) else dy.data
+            dx = kernels.cross_entropy_backward(probabilities, target, dloss)
             return (Tensor._wrap(dx),)
         n, classes = x.shape
         xp = array_module(x.data)
@@ -177,6 +185,7 @@ def nll_loss(
     """
     name = "nll_loss"
     x, target = as_float(name, "x", x), as_array(name, "target", target)
+    check.backend(name, x=x.data, target=target)
     _check_reduction(name, reduction)
     picked = _check_classes(name, x, target, ignore_index)
     _, weights = _factors(name, x, target, picked, weight, ignore_index)
@@ -222,7 +231,7 @@ def _check_classes(name: str, x: Tensor, target: Any, ignore_index: int) -> Any:
     xp = array_module(x.data)
     picked = xp.where(target == ignore_index, 0, target).astype(np.int64)
     classes = x.shape[_class_axis(x)]
-    if picked.size and not (0 <= int(picked.min()) and int(picked.max()) < classes):
+    if picked.size and not _in_range(picked, classes):
         raise ValueError(
             f"{name}: target must be from 0 to {classes - 1} (or ignore_index={ignore_index}), "
             f"got values from {int(target.min())} to {int(target.max())}"
@@ -270,6 +279,7 @@ def _reduce(losses: Tensor, reduction: str) -> Tensor:
 
 def _same_shapes(name: str, x: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
     x, target = as_float(name, "x", x), as_float(name, "target", target)
+    check.backend(name, x=x.data, target=target.data)
     _check_reduction(name, reduction)
     if x.shape != target.shape:
         raise ValueError(f"{name}: target must have the shape of x, {x.shape}, got {target.shape}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import _cpu, kernels
+from pyconv import kernels
 from pyconv._frozen import thaw
 from pyconv.autograd import Tensor, array_module, is_grad_enabled, record
 from pyconv.functional._common import (
@@ -221,14 +221,15 @@ def _move_both(
     """Both moved, the new variance times `scale`; in one call where they lie as usual."""
     for running in (running_mean, running_var):
         if (
-            type(running) is not np.ndarray
-            or running.dtype is not mean.dtype
+            type(running) is not type(mean)
+            or running.dtype != mean.dtype
             or not running.flags.c_contiguous
         ):
             _move(running_mean, mean, momentum)
             _move(running_var, var * scale, momentum)
             return
-    _cpu.move_statistics(running_mean, running_var, mean, var, momentum, scale)
+    backend = check.backend("batch_norm", running_mean=running_mean, x=mean)
+    backend.move_statistics(running_mean, running_var, mean, var, momentum, scale)
 
 
 def _move(running: Any, new: Any, momentum: float) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyconv._frozen import thaw
+from pyconv._tensor import assign
 from pyconv.autograd import Tensor
 from pyconv.kernels import _checks as check
 from pyconv.random import next_generator
@@ -33,9 +34,7 @@ def _fill(function: str, tensor: Any, values: Any) -> Any:
     """`values` is an array, a number, or a function that draws an array of a shape."""
     array = _array(function, tensor)
     values = values(array.shape) if callable(values) else values
-    if not isinstance(array, np.ndarray) and isinstance(values, np.ndarray):
-        values = type(array)(values.astype(array.dtype))
-    array[...] = values
+    assign(array, values.astype(array.dtype) if isinstance(values, np.ndarray) else values)
     return tensor
 
 

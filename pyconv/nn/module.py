@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from pyconv._frozen import thaw
+from pyconv._tensor import assign, mover
 from pyconv.autograd import Tensor, set_grad_enabled
 from pyconv.nn.inference import release
 from pyconv.nn.parameter import Parameter
@@ -326,8 +327,7 @@ class Module:
         if faults:
             raise ValueError(f"load_state_dict: {type(self).__name__}: {'; '.join(faults)}")
         for name, value in values.items():
-            array = thaw(state[name].data)
-            array[...] = value if isinstance(array, np.ndarray) else type(array)(value)
+            assign(thaw(state[name].data), value)
         return KeysMatched(missing, unexpected)
 
     # -- modes and places -----------------------------------------------------------------------
@@ -380,8 +380,6 @@ class Module:
         ImportError
             "cuda" without CuPy.
         """
-        from pyconv._tensor import mover
-
         move = mover(target)
         device = isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda")
         for tensors in (self.parameters(), self.buffers()):

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyconv import kernels
-from pyconv.autograd import Tensor
+from pyconv.autograd import Tensor, array_module
 from pyconv.kernels import _checks as check
+from pyconv.kernels.optimizer import scale
 
 
-def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) -> float:
+def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) -> Any:
     """Shrink the gradients so that their common norm is at most `max_norm`.
 
     Parameters
@@ -24,7 +25,7 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) ->
     Returns
     -------
     float
-        The norm before.
+        The norm before; on CUDA one of CuPy's arrays, without axes, and nothing waits for it.
 
     Notes
     -----
@@ -50,9 +51,10 @@ def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) ->
         return 0.0
     norm = kernels.grad_norm(gradients, norm_type)
     factor = max_norm / (norm + 1e-6)
-    if factor < 1:
-        for gradient in gradients:
-            gradient *= factor
+    if not isinstance(norm, float):
+        scale(gradients, array_module(norm).where(factor < 1, factor, 1.0))
+    elif factor < 1:
+        scale(gradients, factor)
     return norm
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pyconv._frozen import thaw
+from pyconv._tensor import assign
 from pyconv.autograd import Tensor, enable_grad
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import clear_gradients
@@ -210,5 +211,5 @@ def _adopt(name: str, value: Any, p: Tensor) -> Any:
     if value.shape != p.shape:
         raise ValueError(f"load_state_dict: {name} must have shape {p.shape}, got {value.shape}")
     own = like(p)
-    own[...] = value
+    assign(own, value)
     return own
