@@ -18,6 +18,7 @@ from pyconv._runtime import (
 from pyconv._version import __version__
 
 if TYPE_CHECKING:
+    from pyconv.amp import GradScaler, autocast
     from pyconv.autograd import (
         Tensor,
         cat,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for, so that the import is quick.
 _MODULES = (
+    "amp",
     "autograd",
     "data",
     "functional",
@@ -67,6 +69,7 @@ _NAMES = {
         ),
         "autograd",
     ),
+    **dict.fromkeys(("GradScaler", "autocast"), "amp"),
     **dict.fromkeys(("Ensemble", "features"), "nn"),
     **dict.fromkeys(("EarlyStopping", "Trainer"), "training"),
     **dict.fromkeys(("get_rng_state", "manual_seed", "set_rng_state"), "random"),
@@ -77,9 +80,11 @@ _NAMES = {
 __all__ = [
     "EarlyStopping",
     "Ensemble",
+    "GradScaler",
     "Tensor",
     "Trainer",
     "__version__",
+    "autocast",
     "cat",
     "empty_cache",
     "enable_grad",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyconv import autograd, kernels
+from pyconv._autocast import lowered, mode, raised
 
 _quietly = np.errstate(all="ignore")  # NaN and Inf are results, as on any other device
 
@@ -26,6 +27,8 @@ def operand(name: str, one: Any, other: Any) -> Any:
                 "them with .to()"
             )
         if one.dtype != other.dtype and is_floating(one.dtype) and is_floating(other.dtype):
+            if mode.dtype is not None and one.dtype.itemsize == 4:
+                return other.to(one.dtype)
             raise TypeError(f"{name}: {one.dtype} and {other.dtype} don't mix; convert one of them")
         if is_floating(one.dtype) and other.dtype.kind in "biu":
             return autograd.Tensor._wrap(other.data.astype(one.dtype))
@@ -52,6 +55,8 @@ def _pair(name: str, a: Any, b: Any) -> tuple[Any, Any]:
             if isinstance(b, autograd.Tensor)
             else _pair(name, autograd.Tensor(a), b)
         )
+    if mode.dtype is not None and isinstance(b, autograd.Tensor) and b.dtype == np.float32:
+        (a,) = raised(a)
     b = operand(name, a, b)
     if a.dtype.kind in "biu" and is_floating(b.dtype):
         a = autograd.Tensor._wrap(a.data.astype(b.dtype))
@@ -142,6 +147,7 @@ def divide_into(b: Any, a: Any) -> Any:
 @_quietly
 def power(a: Any, b: Any) -> Any:
     """a ** b, for a number or a Tensor b."""
+    (a,) = raised(a)
     if isinstance(b, (int, float)) and not isinstance(b, bool):
         exponent = b
 
@@ -203,7 +209,7 @@ def sqrt(x: Any) -> Any:
 def _floating(name: str, x: Any) -> Any:
     if x.dtype.kind in "biu":
         raise TypeError(f"{name}: expected a floating-point tensor, got {x.dtype}")
-    return x
+    return raised(x)[0]
 
 
 def absolute(x: Any) -> Any:
@@ -340,7 +346,7 @@ def gemm(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -
 
 def matmul(a: Any, b: Any) -> Any:
     """The matrix product over the last two axes; those before broadcast, vectors are allowed."""
-    a, b = _pair("matmul", a, b)
+    a, b = lowered(*_pair("matmul", a, b))
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("matmul: both operands must have axes, use * for numbers")
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:

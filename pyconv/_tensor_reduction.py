@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pyconv import autograd
+from pyconv._autocast import raised
 
 
 class Extreme(NamedTuple):
@@ -40,6 +41,7 @@ def axes_of(name: str, x: Any, dim: Any) -> tuple[int, ...]:
 def sum(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The sum over one axis, several, or all."""
     axes = axes_of("sum", x, dim)
+    (x,) = raised(x)
     shape = x.shape
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
     xp = autograd.array_module(x.data)

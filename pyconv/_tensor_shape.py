@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyconv import autograd
+from pyconv._autocast import raised
 from pyconv._tensor_reduction import axes_of
 
 
@@ -192,6 +193,8 @@ def _items(name: str, tensors: Any) -> list[Any]:
     if not isinstance(tensors, (list, tuple)) or not tensors:
         raise TypeError(f"{name}: tensors must be a list or tuple of at least one Tensor")
     items = [t if isinstance(t, autograd.Tensor) else autograd.Tensor(t) for t in tensors]
+    if any(t.dtype == np.float32 for t in items):
+        items = list(raised(*items))
     for i, t in enumerate(items):
         if t.device != items[0].device:
             raise TypeError(

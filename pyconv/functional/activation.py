@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyconv import kernels
+from pyconv._autocast import raised
 from pyconv.autograd import Tensor, array_module, is_grad_enabled, record, where
 from pyconv.functional._common import as_tensor, records
 from pyconv.kernels import _checks as check
@@ -145,7 +146,7 @@ def softmax(x: Any, dim: int = -1) -> Tensor:
     Tensor([[0.5, 0.5],
             [1. , 0. ]])
     """
-    x = as_tensor("softmax", "x", x)
+    (x,) = raised(as_tensor("softmax", "x", x))
     dim = _one_axis("softmax", x, dim)
     if x.ndim > _MOST_AXES:
         return softmax(_around(x, dim), 1).reshape(*x.shape)
@@ -161,7 +162,7 @@ def softmax(x: Any, dim: int = -1) -> Tensor:
 
 def log_softmax(x: Any, dim: int = -1) -> Tensor:
     """x - log sum exp(x) along an axis."""
-    x = as_tensor("log_softmax", "x", x)
+    (x,) = raised(as_tensor("log_softmax", "x", x))
     dim = _one_axis("log_softmax", x, dim)
     if x.ndim > _MOST_AXES:
         return log_softmax(_around(x, dim), 1).reshape(*x.shape)

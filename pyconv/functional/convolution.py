@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyconv import kernels
+from pyconv._autocast import lowered
 from pyconv.autograd import Tensor, array_module, is_grad_enabled, linear_map, record
 from pyconv.functional._common import array_of, as_tensor, optional_tensor
 from pyconv.functional.activation import activate, gradient_through, split
@@ -174,6 +175,7 @@ def _convolution(
     x, weight = as_tensor(name, "x", x), as_tensor(name, "weight", weight)
     bias = optional_tensor(name, "bias", bias)
     residual = optional_tensor(name, "residual", residual)
+    x, weight, bias, residual = lowered(x, weight, bias, residual)
     fused, alone = split(name, activation, x, weight, bias, residual)
     more = {} if residual is None else {"residual": residual.data}
     y = getattr(kernels, name)(
@@ -319,6 +321,7 @@ def depthwise_separable_conv2d(
     depthwise = as_tensor(name, "depthwise_weight", depthwise_weight)
     pointwise = as_tensor(name, "pointwise_weight", pointwise_weight)
     bias = optional_tensor(name, "bias", bias)
+    x, depthwise, pointwise, bias = lowered(x, depthwise, pointwise, bias)
     fused, alone = split(name, activation, x, depthwise, pointwise, bias)
     geometry = dict(stride=stride, padding=padding, dilation=dilation)
     y = kernels.depthwise_separable_conv2d(

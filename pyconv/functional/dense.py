@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyconv import kernels
+from pyconv._autocast import lowered
 from pyconv._tensor_arithmetic import gemm
 from pyconv.autograd import Tensor, is_grad_enabled, record
 from pyconv.functional._common import array_of, as_tensor, optional_tensor
@@ -49,6 +50,7 @@ def linear(x: Any, weight: Any, bias: Any = None, *, activation: Any = None) -> 
         rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         flat = linear(rows, weight, bias, activation=activation)
         return flat.reshape(*x.shape[:-1], flat.shape[1])
+    x, weight, bias = lowered(x, weight, bias)
     fused, alone = split("linear", activation, x, weight, bias)
     y = kernels.linear(x.data, weight.data, array_of(bias), activation=fused)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyconv import kernels
+from pyconv._autocast import raised
 from pyconv.autograd import (
     Tensor,
     array_module,
@@ -67,7 +68,7 @@ def cross_entropy(
     1.3863
     """
     name = "cross_entropy"
-    x, given = as_float(name, "x", x), as_tensor(name, "target", target)
+    x, given = raised(as_float(name, "x", x), as_tensor(name, "target", target))
     target = given.data
     check.backend(name, x=x.data, target=target)
     _check_reduction(name, reduction)
@@ -184,7 +185,7 @@ def nll_loss(
     Tensor(2.)
     """
     name = "nll_loss"
-    x, target = as_float(name, "x", x), as_array(name, "target", target)
+    (x,), target = raised(as_float(name, "x", x)), as_array(name, "target", target)
     check.backend(name, x=x.data, target=target)
     _check_reduction(name, reduction)
     picked = _check_classes(name, x, target, ignore_index)
@@ -278,7 +279,7 @@ def _reduce(losses: Tensor, reduction: str) -> Tensor:
 
 
 def _same_shapes(name: str, x: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
-    x, target = as_float(name, "x", x), as_float(name, "target", target)
+    x, target = raised(as_float(name, "x", x), as_float(name, "target", target))
     check.backend(name, x=x.data, target=target.data)
     _check_reduction(name, reduction)
     if x.shape != target.shape:

@@ -6,6 +6,7 @@ Lists of CuPy's arrays (float32) are worked on by one launch.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,10 +69,11 @@ def grad_norm(arrays: Sequence[np.ndarray], order: float = 2) -> float:
 
 
 def scale(arrays: Sequence[Any], factor: Any) -> None:
-    """Multiply arrays in place: NumPy's by a number, CuPy's by one of theirs without axes."""
+    """Multiply arrays in place by a number; CuPy's also by one of theirs without axes."""
     backend = _backend("scale", arrays=arrays)
     if backend is not _cpu:
-        backend.scale(list(arrays), factor.astype(np.float32))
+        xp = sys.modules["cupy"]
+        backend.scale(list(arrays), xp.asarray(factor, np.float32))
         return
     for array in arrays:
         array *= factor
