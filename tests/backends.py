@@ -24,6 +24,9 @@ RUN_ON_CUDA = [
       for part in ("", "_backward_input", "_backward_weight")),
     "depthwise_separable_conv2d", "depthwise_separable_conv2d_backward",
     "dropout", "dropout_backward", "grad_norm", "sgd_step", "adam_step",
+    *(f"{name}{part}" for part in ("", "_backward") for name in (
+        "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "softmax", "log_softmax",
+        "cross_entropy")),
 ]  # fmt: skip
 IN_PLACE = ["sgd_step", "adam_step"]
 ASKED = ["algorithms", "explain"]
@@ -33,9 +36,9 @@ ALIGNMENT = 16  # bytes, of the widest access
 # What messages say on the CPU (a pattern), and what they say on CUDA instead.
 WORDS = (
     ("must be float32 or float64", "must be float32(, float16 or bfloat16)? on (CUDA|cuda)"),
-    ("must have the dtype of.*", "must be float32 on CUDA, got float64"),
+    ("must have the dtype of.*", "must be float32(, float16 or bfloat16)? on CUDA, got float64"),
     ("CUDA only", "must be float32 on CUDA, got float16"),
-    ("out must be a NumPy array", "out must be a CuPy array"),
+    ("(out|targets) must be a NumPy array", r"\1 must be a CuPy array"),
     ("must be writable", "must not be a broadcast array"),  # none is read-only on a device
 )
 

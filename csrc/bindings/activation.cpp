@@ -1,6 +1,7 @@
 #include "cpu/activation/activation.h"
 
 #include "bindings/flat.h"
+#include "bindings/softmax.h"
 
 namespace pyconv::bindings {
 
@@ -40,20 +41,6 @@ py::object backward_binding(int activation, py::handle dy, py::handle x, double 
         }
         return result.finish();
     });
-}
-
-// The memory before, along and behind an axis, in the order in which the axes lie.
-SoftmaxShape softmax_shape(const Shape& shape, const AxisOrder& order, int axis) {
-    SoftmaxShape s{1, shape[axis], 1};
-    bool behind = false;
-    for (int i = 0; i < order.rank; ++i) {
-        if (order.axis[i] == axis) {
-            behind = true;
-        } else {
-            (behind ? s.inner : s.outer) *= shape[order.axis[i]];
-        }
-    }
-    return s;
 }
 
 py::object softmax_binding(bool logarithm, py::handle x, int axis, py::handle out) {

@@ -1,6 +1,7 @@
 """Activations, each with its derivative, and the two softmaxes.
 
 Results lie in memory as the input does: what is channels-last stays so, and nothing is copied.
+CuPy arrays are float32, float16 or bfloat16; computed in float32, 16-bit results are rounded once.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import _cpu
 from pyconv.kernels import _checks as check
 
 __all__ = [
@@ -646,38 +646,43 @@ def log_softmax_backward(
 
 
 def _forward(name: str, x: Any, out: Any, slope: float = 0.0) -> np.ndarray:
-    check.float_array(name, "x", x, ())
+    check.storage_array(name, "x", x, ())
+    run = check.backend(name, x=x, out=out)
     check.out_array(name, out, x.shape, x.dtype, x)
-    return _cpu.activation(check.ACTIVATIONS[name], x, slope, out)
+    return run.activation(check.ACTIVATIONS[name], x, slope, out)
 
 
 def _backward(activation: str, dy: Any, x: Any, out: Any, slope: float = 0.0) -> np.ndarray:
     name = f"{activation}_backward"
-    _check_gradient(name, dy, "x", x, out)
-    return _cpu.activation_backward(check.ACTIVATIONS[activation], dy, x, slope, out)
+    run = _check_gradient(name, dy, "x", x, out)
+    return run.activation_backward(check.ACTIVATIONS[activation], dy, x, slope, out)
 
 
 def _softmax(name: str, logarithm: bool, x: Any, axis: Any, out: Any) -> np.ndarray:
-    check.float_array(name, "x", x, ())
+    check.storage_array(name, "x", x, ())
     axis = _check_axis(name, axis, x.ndim)
+    run = check.backend(name, x=x, out=out)
     check.out_array(name, out, x.shape, x.dtype, x)
-    return _cpu.softmax(logarithm, x, axis, out)
+    return run.softmax(logarithm, x, axis, out)
 
 
 def _softmax_backward(
     name: str, logarithm: bool, dy: Any, y: Any, axis: Any, out: Any
 ) -> np.ndarray:
-    _check_gradient(name, dy, "y", y, out)
+    run = _check_gradient(name, dy, "y", y, out)
     axis = _check_axis(name, axis, y.ndim)
-    return _cpu.softmax_backward(logarithm, dy, y, axis, out)
+    return run.softmax_backward(logarithm, dy, y, axis, out)
 
 
-def _check_gradient(name: str, dy: Any, other_name: str, other: Any, out: Any) -> None:
-    check.float_array(name, "dy", dy, ())
-    check.float_array(name, other_name, other, ())
+def _check_gradient(name: str, dy: Any, other_name: str, other: Any, out: Any) -> Any:
+    """The extension that computes."""
+    check.storage_array(name, "dy", dy, ())
+    check.storage_array(name, other_name, other, ())
     check.shape_of(name, "dy", dy, other.shape, f"that of {other_name}")
+    run = check.backend(name, **{"dy": dy, other_name: other, "out": out})
     check.same_dtype(name, **{"dy": dy, other_name: other})
     check.out_array(name, out, other.shape, other.dtype, dy, other)
+    return run
 
 
 def _check_axis(name: str, axis: Any, rank: int) -> int:

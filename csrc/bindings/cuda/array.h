@@ -172,5 +172,7 @@ void register_dense(py::module_& module);
 void register_convolution(py::module_& module);
 void register_optimizer(py::module_& module);
 void register_dropout(py::module_& module);
+void register_activation(py::module_& module);
+void register_loss(py::module_& module);
 
 }  // namespace pyconv::bindings

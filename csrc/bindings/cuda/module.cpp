@@ -11,4 +11,6 @@ PYBIND11_MODULE(_cuda, module) {
     bindings::register_convolution(module);
     bindings::register_optimizer(module);
     bindings::register_dropout(module);
+    bindings::register_activation(module);
+    bindings::register_loss(module);
 }

@@ -5,6 +5,7 @@
 
 #include "core/activation.h"
 #include "core/isa.h"
+#include "core/softmax.h"
 
 namespace pyconv {
 
@@ -15,11 +16,6 @@ void activation_forward(Isa isa, Activation activation, const T* x, T* y, std::i
 template <class T>
 void activation_backward(Isa isa, Activation activation, const T* dy, const T* x, T* dx,
                          std::int64_t n, T slope);
-
-// Memory of outer x length x inner elements; the sums run over `length`.
-struct SoftmaxShape {
-    std::int64_t outer, length, inner;
-};
 
 template <class T>
 void softmax(Isa isa, bool logarithm, const SoftmaxShape& shape, const T* x, T* y);

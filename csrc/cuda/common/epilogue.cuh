@@ -5,6 +5,7 @@
 
 #include "core/activation.h"
 #include "cuda/common/index.h"
+#include "cuda/common/smooth.cuh"
 
 namespace pyconv::cuda {
 
@@ -35,13 +36,13 @@ struct PiecewiseLinear {
 __device__ inline float activate(Activation activation, float x, float slope) {
     switch (activation) {
         case Activation::sigmoid:
-            return 1 / (1 + expf(-x));
+            return sigmoid(x);
         case Activation::tanh:
-            return tanhf(x);
+            return hyperbolic_tangent(x);
         case Activation::silu:
-            return x / (1 + expf(-x));
+            return x * sigmoid(x);
         case Activation::gelu:
-            return 0.5f * x * (1 + erff(x * 0.70710678f));
+            return x * normal_distribution(x).distribution;
         default:
             return PiecewiseLinear(activation, slope)(x);
     }

@@ -48,6 +48,21 @@ __device__ void store_pack(T* to, const Pack<T, N>& pack) {
     *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
+// The same as floats.
+template <int N, class T>
+__device__ void load_floats(const T* from, float (&to)[N]) {
+    const Pack<T, N> pack = load_pack<N>(from);
+#pragma unroll
+    for (int i = 0; i < N; ++i) to[i] = widen(pack.value[i]);
+}
+template <int N, class T>
+__device__ void store_floats(T* to, const float (&from)[N]) {
+    Pack<T, N> pack;
+#pragma unroll
+    for (int i = 0; i < N; ++i) pack.value[i] = narrow<T>(from[i]);
+    store_pack(to, pack);
+}
+
 // Whether all these pointers (null ones don't matter) take accesses of `bytes`.
 template <class... T>
 bool aligned_to(std::uintptr_t bytes, const T*... pointers) {

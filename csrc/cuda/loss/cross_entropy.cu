@@ -1,0 +1,137 @@
+#include <cmath>
+
+#include "cuda/activation/softmax.cuh"
+#include "cuda/loss/loss.h"
+
+namespace pyconv::cuda {
+
+namespace {
+
+// The softmax and its logarithm at one place, which the lane that has it stores.
+struct CrossEntropy : Exponentials {
+    const std::int64_t* targets;
+    float* losses;
+
+    CrossEntropy(const std::int64_t* targets_, float* losses_)
+        : targets(targets_), losses(losses_) {}
+    template <class T>
+    __device__ void finish(RowState& s, std::int64_t row, const T* logits, int length, int lane,
+                           int lanes) const {
+        const std::int64_t target = targets[row];
+        if (target < 0 || target >= length) {
+            if (lane == 0) losses[row] = NAN;
+        } else if (lane == static_cast<int>(target) % lanes) {
+            losses[row] = logf(s.sum) - (widen(logits[target]) - s.top);
+        }
+        s.sum = 1 / s.sum;
+    }
+    __device__ float result(const RowState& s, const RowElement<1>& x) const {
+        return exp_of_negative(x.value[0] - s.top) * s.sum;
+    }
+};
+
+// One block: each thread adds its share, then halves are added.
+__global__ void __launch_bounds__(kRowThreads)
+    mean_kernel(const float* values, std::int64_t n, float* mean) {
+    __shared__ double parts[kRowThreads];
+    double sum = 0;
+    for (std::int64_t i = threadIdx.x; i < n; i += kRowThreads) sum += values[i];
+    parts[threadIdx.x] = sum;
+    for (int half = kRowThreads / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (static_cast<int>(threadIdx.x) < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+    }
+    if (threadIdx.x == 0) *mean = static_cast<float>(parts[0] / static_cast<double>(n));
+}
+
+struct Gradient {
+    FastDivider classes;
+    int count;  // elements in all rows
+    const std::int64_t* targets;
+    const float* d_loss;
+    float rows, scale;
+};
+
+// d_logits = scale (p - 1 at the target), for N neighbours in each thread; what is left behind the
+// last N goes to the first threads of the grid.
+template <int N, class T>
+__global__ void __launch_bounds__(kRowThreads)
+    gradient_kernel(const Gradient g, const T* __restrict__ p, T* __restrict__ d_logits) {
+    const int thread = static_cast<int>(blockIdx.x * kRowThreads + threadIdx.x);
+    const int classes = static_cast<int>(g.classes.divisor);
+    const float scale = g.d_loss ? *g.d_loss / g.rows : g.scale;
+    const auto apply = [&](auto width, int at) {
+        constexpr int kWidth = decltype(width)::value;
+        float x[kWidth];
+        load_floats(p + at, x);
+        int column;
+        int row = g.classes.divide(at, column);
+        std::int64_t target = g.targets[row];
+#pragma unroll
+        for (int i = 0; i < kWidth; ++i) {
+            x[i] = (column == target ? x[i] - 1 : x[i]) * scale;
+            if (target < 0 || target >= classes) x[i] = NAN;
+            if (++column == classes && i + 1 < kWidth) {
+                column = 0;
+                target = g.targets[++row];
+            }
+        }
+        store_floats(d_logits + at, x);
+    };
+    if (thread < g.count / N) apply(std::integral_constant<int, N>{}, thread * N);
+    if (N > 1 && thread < g.count % N) {
+        apply(std::integral_constant<int, 1>{}, g.count / N * N + thread);
+    }
+}
+
+}  // namespace
+
+template <class T>
+void cross_entropy(const T* logits, const std::int64_t* targets, std::int64_t rows, std::int64_t n,
+                   T* probabilities, float* loss, const Allocate& allocate, cudaStream_t stream) {
+    float* const losses = static_cast<float*>(allocate(rows * sizeof(float)));
+    if (rows > 0) {
+        const RowTiles tiles = RowTiles::of<T>({rows, n, 1}, 1);
+        run_row_tiles<T>("cross_entropy", tiles, CrossEntropy(targets, losses), {{logits}},
+                         probabilities, stream);
+    }
+    mean_kernel<<<1, kRowThreads, 0, stream>>>(losses, rows, loss);
+    check_launch("cross_entropy", "mean of " + std::to_string(rows));
+}
+
+template <class T>
+void cross_entropy_backward(const T* probabilities, const std::int64_t* targets, std::int64_t rows,
+                            std::int64_t n, double d_loss, const float* d_loss_array, T* d_logits,
+                            cudaStream_t stream) {
+    if (rows * n == 0) return;
+    Gradient g;
+    g.classes = FastDivider(n);
+    g.count = checked_int("elements of the probabilities", rows * n);
+    g.targets = targets;
+    g.d_loss = d_loss_array;
+    g.rows = static_cast<float>(rows);
+    g.scale = static_cast<float>(d_loss / static_cast<double>(rows));
+    const auto launch = [&](auto width) {
+        constexpr int N = decltype(width)::value;
+        const auto blocks = static_cast<unsigned>(divide_up(divide_up(g.count, N), kRowThreads));
+        gradient_kernel<N><<<blocks, kRowThreads, 0, stream>>>(g, probabilities, d_logits);
+    };
+    if (aligned_to(16, probabilities, d_logits)) {
+        launch(std::integral_constant<int, kPack<T>>{});
+    } else {
+        launch(std::integral_constant<int, 1>{});
+    }
+    check_launch("cross_entropy_backward", std::to_string(rows) + "x" + std::to_string(n));
+}
+
+#define PYCONV_INSTANTIATE(T)                                                                     \
+    template void cross_entropy<T>(const T*, const std::int64_t*, std::int64_t, std::int64_t, T*, \
+                                   float*, const Allocate&, cudaStream_t);                        \
+    template void cross_entropy_backward<T>(const T*, const std::int64_t*, std::int64_t,          \
+                                            std::int64_t, double, const float*, T*, cudaStream_t);
+PYCONV_INSTANTIATE(float)
+PYCONV_INSTANTIATE(half)
+PYCONV_INSTANTIATE(bfloat16)
+#undef PYCONV_INSTANTIATE
+
+}  // namespace pyconv::cuda
