@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "training steps, inference and memory of whole networks",
     "memory": "pooling, norms, elementwise operations, optimizers against PyTorch",
     "gemm": "matrix products against NumPy and PyTorch",
+    "cuda": "the kernels for CuPy arrays: errors, times against PyTorch, or counts",
 }
 
 

@@ -9,12 +9,38 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+
+
+def what_is_missing() -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cupy = importlib.import_module("cupy")
+    except ImportError:
+        return "needs CuPy: pip install cupy-cuda13x, or cupy-cuda12x"
+    try:
+        importlib.import_module("pyconv._cuda")
+    except ImportError as error:
+        return f"needs pyconv built with -C cmake.define.PYCONV_CUDA=ON ({error})"
+    try:
+        if cupy.cuda.runtime.getDeviceCount() > 0:
+            return ""
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"needs a GPU and NVIDIA's driver ({error})"
+    return "needs a GPU"
+
+
+MISSING = what_is_missing()
+on_device = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
 
 RUN_ON_CUDA = [
     "gemm", "linear", "linear_backward",

@@ -8,12 +8,12 @@ import importlib
 import sys
 import threading
 import types
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from backends import on_device
 from programs import run_python
 from tolerances import (
     assert_exact,
@@ -29,29 +29,6 @@ from pyconv import reference
 from pyconv.kernels import activation, convolution, dense
 
 FLOAT32 = np.float32
-
-
-def what_is_missing() -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            cupy = importlib.import_module("cupy")
-    except ImportError:
-        return "needs CuPy: pip install cupy-cuda13x, or cupy-cuda12x"
-    try:
-        importlib.import_module("pyconv._cuda")
-    except ImportError as error:
-        return f"needs pyconv built with -C cmake.define.PYCONV_CUDA=ON ({error})"
-    try:
-        if cupy.cuda.runtime.getDeviceCount() > 0:
-            return ""
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"needs a GPU and NVIDIA's driver ({error})"
-    return "needs a GPU"
-
-
-MISSING = what_is_missing()
-on_device = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
 @pytest.fixture

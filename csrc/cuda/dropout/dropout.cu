@@ -29,7 +29,8 @@ struct Dropping {
 
 template <class T>
 __device__ T scaled(T x, bool keep, float scale) {
-    return keep ? narrow<T>(widen(x) * scale) : narrow<T>(0);
+    const float value = widen(x) * scale;  // whether it is kept or not: loads stay together
+    return narrow<T>(keep ? value : 0.0f);
 }
 
 // Memory in the order of the random numbers: a thread for each counter.

@@ -1,0 +1,59 @@
+"""The kernels for CuPy arrays: their errors, their times against PyTorch's, or their counts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+LIMITS = Path(__file__).with_name("limits.json")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``python -m bench cuda``."""
+    parser.add_argument("--only", action="append", metavar="TEXT", help="problems with TEXT in it")
+    parser.add_argument("--small", action="store_true", help="small problems, as for --counters")
+    parser.add_argument("--no-times", action="store_true", help="errors alone")
+    parser.add_argument("--seconds", type=float, default=0.3, help="default: %(default)s a figure")
+    parser.add_argument("--json", metavar="FILE", help="all figures, for programs")
+    parser.add_argument(
+        "--counters", metavar="FILE",
+        help="count instead of timing: FILE is where an emulator writes a line for each launch; "
+        "fails where a count is past its limit in bench/cuda/limits.json",
+    )  # fmt: skip
+    parser.add_argument("--write", action="store_true", help="the table of counts to docs/cuda.md")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check, measure, print."""
+    from bench.cuda import counters, problems, timing
+    from bench.document import ROOT, replace_between
+    from pyconv.bench import markdown, write_whole
+
+    chosen = [
+        problem
+        for problem in problems.problems(small=arguments.small or bool(arguments.counters))
+        if not arguments.only or any(text in problem.name for text in arguments.only)
+    ]
+    if arguments.counters:
+        rows = [counters.count(problem, Path(arguments.counters)) for problem in chosen]
+        rows += counters.main_loops(Path(arguments.counters), arguments.only)
+        text = markdown(counters.HEAD, [counters.cells(row) for row in rows])
+        print(text)
+        faults = counters.faults(rows, json.loads(LIMITS.read_text("utf-8")))
+        if arguments.write:
+            page = ROOT / "docs" / "cuda.md"
+            write_whole(page, replace_between(page.read_text("utf-8"), "counts", text))
+    else:
+        rows, faults = [], []
+        for problem in chosen:
+            row = timing.measure(problem, 0 if arguments.no_times else arguments.seconds)
+            rows.append(row)
+            print(timing.line(row), flush=True)
+            if not row["error"] <= row["allowed"]:
+                faults.append(f"{problem.name}: error {row['error']:.1e}")
+    if arguments.json:
+        write_whole(Path(arguments.json), json.dumps(rows, indent=1) + "\n")
+    for fault in faults:
+        print(fault)
+    return int(bool(faults))
