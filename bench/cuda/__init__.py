@@ -21,14 +21,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="count instead of timing: FILE is where an emulator writes a line for each launch; "
         "fails where a count is past its limit in bench/cuda/limits.json",
     )  # fmt: skip
-    parser.add_argument("--write", action="store_true", help="the table of counts to docs/cuda.md")
+    parser.add_argument(
+        "--ladders", action="store_true", help="the counts of the ladders (with --counters)"
+    )
+    parser.add_argument(
+        "--write", action="store_true",
+        help="the table of counts to docs/cuda.md, or docs/kernels/ladders.md",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, measure, print."""
-    from bench.cuda import counters, problems, timing
-    from bench.document import ROOT, replace_between
+    from bench.cuda import counters, ladder, problems, timing
     from pyconv.bench import markdown, write_whole
+
+    if arguments.ladders:
+        if not arguments.counters:
+            raise SystemExit("bench cuda: --ladders counts: give --counters FILE")
+        text = ladder.tables(Path(arguments.counters))
+        print(text)
+        if arguments.write:
+            _write("kernels/ladders.md", text)
+        return 0
 
     chosen = [
         problem
@@ -42,8 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(text)
         faults = counters.faults(rows, json.loads(LIMITS.read_text("utf-8")))
         if arguments.write:
-            page = ROOT / "docs" / "cuda.md"
-            write_whole(page, replace_between(page.read_text("utf-8"), "counts", text))
+            _write("cuda.md", text)
     else:
         rows, faults = [], []
         for problem in chosen:
@@ -57,3 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
     for fault in faults:
         print(fault)
     return int(bool(faults))
+
+
+def _write(page: str, text: str) -> None:
+    """Between the markers "counts" of a page of docs/."""
+    from bench.document import ROOT, replace_between
+    from pyconv.bench import write_whole
+
+    path = ROOT / "docs" / page
+    write_whole(path, replace_between(path.read_text("utf-8"), "counts", text))

@@ -41,6 +41,10 @@ def count(problem: Problem, lines: Path) -> dict[str, Any]:
     moved = sum(one["unique_read_bytes"] + one["unique_write_bytes"] for one in launches)
     row["bytes"] = moved / needed
     row["atomics"] = sum(one["atomic"]["requests"] for one in launches)
+    row["sectors"] = sum(one["global_load"]["sectors"] for one in launches)
+    row["shared"] = sum(
+        one[f"shared_{kind}"]["wavefronts"] for one in launches for kind in ("load", "store")
+    )
     if problem.flops:
         lanes = sum(one["lane_instructions"] for one in launches)
         row["instructions"] = lanes / problem.flops
