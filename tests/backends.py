@@ -53,6 +53,8 @@ RUN_ON_CUDA = [
     *(f"{name}{part}" for part in ("", "_backward") for name in (
         "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "softmax", "log_softmax",
         "cross_entropy")),
+    "batch_norm_training", "batch_norm_inference", "batch_norm_backward", "instance_norm",
+    "instance_norm_backward",
 ]  # fmt: skip
 IN_PLACE = ["sgd_step", "adam_step"]
 ASKED = ["algorithms", "explain"]

@@ -17,6 +17,9 @@ settings.register_profile("thorough", max_examples=1000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
+FLOAT64 = (np.float64, "float64")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend", choices=("cpu", "cuda"), default="cpu",
@@ -38,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for mark in item.iter_markers("cpu"):
             item.add_marker(pytest.mark.skip(reason=mark.args[0]))
         callspec = getattr(item, "callspec", None)
-        if callspec is not None and callspec.params.get("dtype") is np.float64:
+        if callspec is not None and callspec.params.get("dtype") in FLOAT64:
             item.add_marker(pytest.mark.skip(reason="float64 runs on the CPU alone"))
 
 

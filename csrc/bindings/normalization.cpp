@@ -1,23 +1,12 @@
 #include "cpu/normalization/normalization.h"
 
 #include "bindings/array.h"
+#include "bindings/normalization.h"
 #include "core/isa.h"
 
 namespace pyconv::bindings {
 
 namespace {
-
-// A batch is one image of N * H * W pixels; `each` makes every image one of its own.
-NormalizationProblem problem_of(const Shape& x, bool each, double eps, int activation = 0,
-                                double slope = 0) {
-    const std::int64_t plane = x[2] * x[3];
-    return {each ? x[0] : 1,
-            each ? plane : x[0] * plane,
-            x[1],
-            eps,
-            static_cast<Activation>(activation),
-            slope};
-}
 
 py::tuple batch_norm_training(py::handle x, py::handle gamma, py::handle beta, py::handle residual,
                               double eps, int activation, double slope) {

@@ -1,4 +1,7 @@
-"""Batch and instance normalisation, forward and backward."""
+"""Batch and instance normalisation, forward and backward.
+
+CuPy images are float32, float16 or bfloat16; beside them what has one entry a channel is float32.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import _cpu
 from pyconv.kernels import _checks as check
+from pyconv.kernels._backend import is_on_device
 
 __all__ = [
     "batch_norm_backward",
@@ -41,13 +44,18 @@ def _fit(x: np.ndarray, vectors: tuple[Any, ...], images: tuple[Any, ...]) -> bo
 def _check_channels(function: str, x: np.ndarray, **arrays: np.ndarray | None) -> None:
     for name, values in arrays.items():
         if values is not None:
-            check.float_array(function, name, values, 1)
+            check.any_array(function, name, values, 1)
             check.shape_of(function, name, values, (x.shape[1],), "the channels of x")
 
 
 def _check_like(function: str, argument: str, array: Any, x: np.ndarray) -> None:
-    check.float_array(function, argument, array, x.ndim)
+    check.storage_array(function, argument, array, x.ndim)
     check.shape_of(function, argument, array, x.shape, "as x")
+
+
+def _same_dtype(function: str, x: Any, images: dict[str, Any], vectors: dict[str, Any]) -> None:
+    """All have the type of x; on a device the entries a channel are float32 already."""
+    check.same_dtype(function, x=x, **images, **({} if is_on_device(x) else vectors))
 
 
 def _eps(function: str, eps: Any) -> float:
@@ -71,7 +79,7 @@ def batch_norm_training(
     Parameters
     ----------
     x : ndarray, N×C, N×C×L or N×C×H×W
-        float32 or float64, as all arrays.
+        float32 or float64, as all arrays; CuPy arrays: see above.
     gamma, beta : ndarray of C entries
     eps : float, at least 0
     activation : str, tuple or None
@@ -106,16 +114,17 @@ def batch_norm_training(
     (array([-1.,  1.]), array([2.]), array([1.]))
     """
     name = "batch_norm_training"
-    check.float_array(name, "x", x, _RANKS)
+    check.storage_array(name, "x", x, _RANKS)
     if not _fit(x, (gamma, beta), (residual,)):
         _check_channels(
             name, x, gamma=_required(name, "gamma", gamma), beta=_required(name, "beta", beta)
         )
         if residual is not None:
             _check_like(name, "residual", residual, x)
-        check.same_dtype(name, x=x, gamma=gamma, beta=beta, residual=residual)
+        _same_dtype(name, x, dict(residual=residual), dict(gamma=gamma, beta=beta))
     code, slope = check.activation(name, activation)
-    return _cpu.batch_norm_training(x, gamma, beta, residual, _eps(name, eps), code, slope)
+    run = check.backend(name, x=x, gamma=gamma, beta=beta, residual=residual)
+    return run.batch_norm_training(x, gamma, beta, residual, _eps(name, eps), code, slope)
 
 
 def _required(function: str, argument: str, values: Any) -> Any:
@@ -143,7 +152,7 @@ def batch_norm_inference(
     Parameters
     ----------
     x : ndarray, N×C, N×C×L or N×C×H×W
-        float32 or float64, as all arrays.
+        float32 or float64, as all arrays; CuPy arrays: see above.
     gamma, beta, mean, var : ndarray of C entries
     eps : float, at least 0
     activation : str, tuple or None
@@ -176,15 +185,16 @@ def batch_norm_inference(
            [3.]])
     """
     name = "batch_norm_inference"
-    check.float_array(name, "x", x, _RANKS)
+    check.storage_array(name, "x", x, _RANKS)
     vectors = dict(gamma=gamma, beta=beta, mean=mean, var=var)
     _check_channels(name, x, **{key: _required(name, key, v) for key, v in vectors.items()})
     if residual is not None:
         _check_like(name, "residual", residual, x)
-    check.same_dtype(name, x=x, **vectors, residual=residual)
+    _same_dtype(name, x, dict(residual=residual), vectors)
     code, slope = check.activation(name, activation)
+    run = check.backend(name, x=x, **vectors, residual=residual, out=out)
     check.out_array(name, out, x.shape, x.dtype, x, *vectors.values(), residual)
-    return _cpu.batch_norm_inference(
+    return run.batch_norm_inference(
         x, gamma, beta, mean, var, residual, _eps(name, eps), code, slope, out
     )
 
@@ -214,7 +224,7 @@ def batch_norm_backward(
     Parameters
     ----------
     dy, x : ndarray, N×C, N×C×L or N×C×H×W
-        float32 or float64, as all arrays.
+        float32 or float64, as all arrays; CuPy arrays: see above.
     gamma, mean, var : ndarray of C entries
         The statistics that `batch_norm_training` returned.
     eps : float, at least 0
@@ -256,7 +266,7 @@ def batch_norm_backward(
     (array([0., 0.]), array([2.]), array([4.]))
     """
     name = "batch_norm_backward"
-    check.float_array(name, "x", x, _RANKS)
+    check.storage_array(name, "x", x, _RANKS)
     fit = _fit(x, (gamma, mean, var), (dy, y)) and (shift is None or _fit(x, (shift,), ()))
     vectors = dict(gamma=gamma, mean=mean, var=var)
     if not fit:
@@ -281,9 +291,10 @@ def batch_norm_backward(
         if not fit:
             _check_channels(name, x, shift=shift)
     if not fit:
-        check.same_dtype(name, x=x, dy=dy, **vectors, y=y, shift=shift)
+        _same_dtype(name, x, dict(dy=dy, y=y), dict(**vectors, shift=shift))
     dresidual = check.boolean(name, "dresidual", dresidual)
-    return _cpu.norm_backward(
+    run = check.backend(name, x=x, dy=dy, **vectors, y=y, shift=shift)
+    return run.norm_backward(
         dy, x, gamma, mean, var, y, shift, _eps(name, eps), code, slope, dresidual
     )
 
@@ -301,7 +312,7 @@ def instance_norm(
     Parameters
     ----------
     x : ndarray, N×C×L or N×C×H×W
-        float32 or float64, as all arrays.
+        float32 or float64, as all arrays; CuPy arrays: see above.
     gamma, beta : ndarray of C entries, optional
         Ones and zeros by default.
     eps : float, at least 0
@@ -329,11 +340,12 @@ def instance_norm(
     array([[[[-1.,  1.]]]])
     """
     name = "instance_norm"
-    check.float_array(name, "x", x, (3, 4))
+    check.storage_array(name, "x", x, (3, 4))
     _check_channels(name, x, gamma=gamma, beta=beta)
-    check.same_dtype(name, x=x, gamma=gamma, beta=beta)
+    _same_dtype(name, x, {}, dict(gamma=gamma, beta=beta))
+    run = check.backend(name, x=x, gamma=gamma, beta=beta, out=out)
     check.out_array(name, out, x.shape, x.dtype, x, gamma, beta)
-    return _cpu.instance_norm(x, gamma, beta, _eps(name, eps), out)
+    return run.instance_norm(x, gamma, beta, _eps(name, eps), out)
 
 
 def instance_norm_backward(
@@ -344,7 +356,7 @@ def instance_norm_backward(
     Parameters
     ----------
     dy, x : ndarray, N×C×L or N×C×H×W
-        float32 or float64, as all arrays.
+        float32 or float64, as all arrays; CuPy arrays: see above.
     gamma : ndarray of C entries, optional
         Ones by default.
     eps : float, at least 0
@@ -373,8 +385,9 @@ def instance_norm_backward(
     (array([[[[0., 0.]]]]), array([2.]), array([4.]))
     """
     name = "instance_norm_backward"
-    check.float_array(name, "x", x, (3, 4))
+    check.storage_array(name, "x", x, (3, 4))
     _check_like(name, "dy", dy, x)
     _check_channels(name, x, gamma=gamma)
-    check.same_dtype(name, x=x, dy=dy, gamma=gamma)
-    return _cpu.norm_backward(dy, x, gamma, None, None, None, None, _eps(name, eps), 0, 0.0, False)
+    _same_dtype(name, x, dict(dy=dy), dict(gamma=gamma))
+    run = check.backend(name, x=x, dy=dy, gamma=gamma)
+    return run.norm_backward(dy, x, gamma, None, None, None, None, _eps(name, eps), 0, 0.0, False)

@@ -174,5 +174,6 @@ void register_optimizer(py::module_& module);
 void register_dropout(py::module_& module);
 void register_activation(py::module_& module);
 void register_loss(py::module_& module);
+void register_normalization(py::module_& module);
 
 }  // namespace pyconv::bindings

@@ -13,4 +13,5 @@ PYBIND11_MODULE(_cuda, module) {
     bindings::register_dropout(module);
     bindings::register_activation(module);
     bindings::register_loss(module);
+    bindings::register_normalization(module);
 }

@@ -3,19 +3,10 @@
 
 #include <cstdint>
 
-#include "core/activation.h"
 #include "core/isa.h"
+#include "core/normalization.h"
 
 namespace pyconv {
-
-// `images` matrices of pixels x channels, one after the other. Each is normalized by itself; for a
-// batch normalization the whole batch is one.
-struct NormalizationProblem {
-    std::int64_t images, pixels, channels;
-    double eps;
-    Activation activation = Activation::none;
-    double slope = 0;
-};
 
 // y = activation(gamma (x - mean) / sqrt(var + eps) + beta + residual) by the image's own mean and
 // biased variance, which are stored for every image where the pointers are not null. Null gamma,

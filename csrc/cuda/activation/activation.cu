@@ -10,11 +10,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct Smooth {
-    Activation activation;
-    __device__ float operator()(float x) const { return activate(activation, x, 0); }
-};
-
 // y = f(a) or, of two inputs, f(a, b), for N neighbours in each thread. What is left behind the
 // last N goes to the first threads of the grid.
 template <int N, bool kTwo, class T, class F>

@@ -48,4 +48,10 @@ __device__ inline float activate(Activation activation, float x, float slope) {
     }
 }
 
+// One of the activations that PiecewiseLinear has not.
+struct Smooth {
+    Activation activation;
+    __device__ float operator()(float x) const { return activate(activation, x, 0); }
+};
+
 }  // namespace pyconv::cuda
