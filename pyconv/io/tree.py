@@ -77,6 +77,8 @@ def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
 
     if isinstance(value, Tensor):
         value = value.data
+    if hasattr(value, "__cuda_array_interface__"):
+        value = value.get()
     if isinstance(value, np.ndarray):
         name = path or "value"
         while name in arrays:  # keys may have dots, too
