@@ -55,6 +55,9 @@ RUN_ON_CUDA = [
         "cross_entropy")),
     "batch_norm_training", "batch_norm_inference", "batch_norm_backward", "instance_norm",
     "instance_norm_backward",
+    *(f"{pool}_pool{rank}d{part}" for pool in ("max", "avg", "adaptive_avg") for rank in (1, 2)
+      for part in ("", "_backward")),
+    "upsample2d", "upsample2d_backward", "pad2d", "pad2d_backward",
 ]  # fmt: skip
 IN_PLACE = ["sgd_step", "adam_step"]
 ASKED = ["algorithms", "explain"]

@@ -118,6 +118,9 @@ PROBLEMS = [
     Problem((1, 19, 8, 13), (19, 1, 3, 3), 2, 1, 1, 19),
     Problem((1, 33, 9, 9), (33, 1, 5, 5), 1, 2, 1, 33),
     Problem((2, 7, 11, 10), (7, 1, 5, 5), 2, 2, 1, 7),
+    Problem((2, 24, 9, 13), (24, 1, 5, 5), 1, 2, 1, 24),
+    Problem((1, 8, 11, 10), (8, 1, 5, 5), 2, ((2, 1), (1, 2)), 1, 8),
+    Problem((1, 8, 10, 14), (8, 1, 3, 3), 2, ((0, 1), (1, 1)), 1, 8),
     Problem((1, 24, 9, 9), (24, 1, 3, 3), 1, 2, 2, 24),
     Problem((1, 6, 8, 9), (6, 1, 2, 4), (1, 3), ((0, 1), (2, 1)), 1, 6),
     Problem((1, 5, 7, 7), (15, 1, 3, 3), 1, 1, 1, 5),
@@ -634,7 +637,15 @@ def test_explain_says_what_runs_and_why_the_others_refuse():
     assert "5 to 5 channels a group: there is no kernel" in said.refusals["grouped"]
 
 
-@pytest.mark.cpu("about the algorithms of the CPU")
+@pytest.mark.parametrize(
+    "problem", [p for p in PROBLEMS + LARGE if p.groups == p.x[1] == p.weight[0]], ids=str
+)
+def test_depthwise_convolutions_have_kernels_of_their_own(problem):
+    for name in ("conv2d", "conv2d_backward_input", "conv2d_backward_weight"):
+        said = kernels.explain(name, problem.x, problem.weight, **problem.geometry)
+        assert said.algorithm == "depthwise"
+
+
 def test_a_forced_algorithm_that_refuses_says_why():
     x, weight = np.ones((1, 8, 5, 5), FLOAT32), np.ones((8, 8, 3, 3), FLOAT32)
     with pytest.raises(ValueError, match="conv2d: algorithm 'depthwise' can't .* groups is 1"):

@@ -1,30 +1,12 @@
 #include "cpu/pooling/pooling.h"
 
 #include "bindings/array.h"
-#include "bindings/images.h"
+#include "bindings/windows.h"
 #include "core/isa.h"
 
 namespace pyconv::bindings {
 
 namespace {
-
-// Kernel, stride, padding (top, bottom, left, right), dilation and ceil_mode, as Python hands them.
-struct Windows {
-    PoolAxis rows, columns;
-
-    Windows(py::handle tuple, const Images& x) {
-        const auto item = [&](int i) {
-            return PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
-        };
-        const bool ceil_mode = item(10) != 0;
-        rows = {x.height, 0, item(4), item(5), item(0), item(2), item(8)};
-        columns = {x.width, 0, item(6), item(7), item(1), item(3), item(9)};
-        for (PoolAxis* a : {&rows, &columns}) {
-            a->outputs = pool_output_size(a->size, a->before, a->after, a->kernel, a->stride,
-                                          a->dilation, ceil_mode);
-        }
-    }
-};
 
 // `wide` indices are int64.
 py::object max_pool_binding(py::handle x, py::handle geometry, bool wide, bool with_index,

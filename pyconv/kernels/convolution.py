@@ -1364,6 +1364,15 @@ class Explanation:
     __repr__ = __str__
 
 
+def _depthwise_on_cuda(channels: int, outputs: int, groups: int) -> str:
+    """Why CUDA's depthwise kernels refuse; the extension has the same rule."""
+    if groups != channels:
+        return f"groups is {groups}, not the {channels} input channels"
+    if outputs != channels:
+        return f"{outputs} output channels, not the {channels} of the input"
+    return ""
+
+
 def _verdicts(
     function: str, name: Any, input_shape: Any, weight_shape: Any, stride: Any, padding: Any,
     output_padding: Any, dilation: Any, groups: Any, dtype: Any, device: Any,
@@ -1399,7 +1408,8 @@ def _verdicts(
     if rank == 1:
         size, weight = (*size[:2], 1, size[2]), (*weight[:2], 1, weight[2])
     if device == "cuda":
-        return [("direct", "", "")]
+        return [("depthwise", _depthwise_on_cuda(size[1], weight[0], geometry.groups), ""),
+                ("direct", "", "")]  # fmt: skip
     float64 = np.dtype(dtype) == np.float64
     return _cpu.convolution_algorithms(_DIRECTIONS[base], size, weight, geometry.code, float64)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pyconv import _cpu
 from pyconv.kernels import _checks as check
+from pyconv.kernels._backend import is_on_device
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -31,7 +32,7 @@ _WIDE_PLANE = 2**31
 
 
 class _Windows:
-    """The windows of one call, checked; `code` is what _cpu takes."""
+    """The windows of one call, checked; `code` is what the extensions take."""
 
     __slots__ = ("code", "output_size")
 
@@ -97,7 +98,7 @@ def _windows(
 
 def _check_images(function: str, x: Any, rank: int) -> None:
     """Images or sequences whose planes are not empty."""
-    check.float_array(function, "x", x, rank + 2)
+    check.storage_array(function, "x", x, rank + 2)
     _check_plane(function, "x", x.shape)
 
 
@@ -110,7 +111,7 @@ def _check_plane(function: str, argument: str, shape: Sequence[int]) -> None:
 
 def _check_gradient(function: str, dy: Any, input_shape: Any, rank: int) -> tuple[int, ...]:
     """The input's shape; dy has its rank."""
-    check.float_array(function, "dy", dy, rank + 2)
+    check.storage_array(function, "dy", dy, rank + 2)
     shape = check.shape_argument(function, "input_shape", input_shape, rank + 2)
     _check_plane(function, "input_shape", shape)
     return shape
@@ -126,7 +127,8 @@ def _max_pool(
     return_indices = check.boolean(function, "return_indices", return_indices)
     check.check_count(function, "the shape of the output", (*x.shape[:2], *windows.output_size))
     wide = math.prod(x.shape[2:]) >= _WIDE_PLANE
-    return _cpu.max_pool(x, windows.code, wide, return_indices, activation is not None)
+    run = check.backend(function, x=x)
+    return run.max_pool(x, windows.code, wide, return_indices, activation is not None)
 
 
 def _max_pool_backward(
@@ -142,13 +144,14 @@ def _max_pool_backward(
     windows = _windows(shape[2:], function, *window)
     why = "the output of the forward function"
     check.shape_of(function, "dy", dy, (*shape[:2], *windows.output_size), why)
-    if not isinstance(indices, np.ndarray):
+    if not isinstance(indices, np.ndarray) and not is_on_device(indices):
         raise TypeError(f"{function}: indices must be a NumPy array, got {check.kind(indices)}")
     if indices.dtype not in (np.int32, np.int64):
         raise TypeError(f"{function}: indices must be int32 or int64, got {indices.dtype}")
     check.shape_of(function, "indices", indices, dy.shape, "as dy")
+    run = check.backend(function, dy=dy, indices=indices, out=out)
     check.out_array(function, out, shape, dy.dtype, dy, indices)
-    return _cpu.max_pool_backward(dy, indices, shape, windows.code, out)
+    return run.max_pool_backward(dy, indices, shape, windows.code, out)
 
 
 def _divisor(function: str, divisor_override: Any) -> float:
@@ -171,8 +174,9 @@ def _avg_pool(
     divisor = _divisor(function, divisor)
     shape = (*x.shape[:2], *windows.output_size)
     check.check_count(function, "the shape of the output", shape)
+    run = check.backend(function, x=x, out=out)
     check.out_array(function, out, shape, x.dtype, x)
-    return _cpu.avg_pool(x, windows.code, include, divisor, out)
+    return run.avg_pool(x, windows.code, include, divisor, out)
 
 
 def _avg_pool_backward(
@@ -192,8 +196,9 @@ def _avg_pool_backward(
     divisor = _divisor(function, divisor)
     why = "the output of the forward function"
     check.shape_of(function, "dy", dy, (*shape[:2], *windows.output_size), why)
+    run = check.backend(function, dy=dy, out=out)
     check.out_array(function, out, shape, dy.dtype, dy)
-    return _cpu.avg_pool_backward(dy, shape, windows.code, include, divisor, out)
+    return run.avg_pool_backward(dy, shape, windows.code, include, divisor, out)
 
 
 def _adaptive_avg_pool(function: str, x: Any, output_size: Any, out: Any, rank: int) -> np.ndarray:
@@ -201,8 +206,9 @@ def _adaptive_avg_pool(function: str, x: Any, output_size: Any, out: Any, rank: 
     outputs = check.pair(function, "output_size", output_size, 1, rank)
     shape = (*x.shape[:2], *outputs)
     check.check_count(function, "the shape of the output", shape)
+    run = check.backend(function, x=x, out=out)
     check.out_array(function, out, shape, x.dtype, x)
-    return _cpu.adaptive_avg_pool(x, *(outputs if rank == 2 else (1, *outputs)), out)
+    return run.adaptive_avg_pool(x, *(outputs if rank == 2 else (1, *outputs)), out)
 
 
 def _adaptive_avg_pool_backward(
@@ -211,8 +217,9 @@ def _adaptive_avg_pool_backward(
     shape = _check_gradient(function, dy, input_shape, rank)
     _check_plane(function, "dy", dy.shape)
     check.shape_of(function, "dy", dy, (*shape[:2], *dy.shape[2:]), "the images of input_shape")
+    run = check.backend(function, dy=dy, out=out)
     check.out_array(function, out, shape, dy.dtype, dy)
-    return _cpu.adaptive_avg_pool_backward(dy, shape, out)
+    return run.adaptive_avg_pool_backward(dy, shape, out)
 
 
 def max_pool2d(
@@ -233,7 +240,7 @@ def max_pool2d(
     Parameters
     ----------
     x : ndarray, N×C×H×W
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     kernel_size : int or (int, int)
     stride : int or (int, int), optional
         `kernel_size` by default.
@@ -288,7 +295,7 @@ def max_pool2d_backward(
     Parameters
     ----------
     dy : ndarray, N×C×OH×OW
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     indices : ndarray, N×C×OH×OW
         What the forward function returned, int32 or int64.
     input_shape : tuple of int
@@ -335,7 +342,7 @@ def avg_pool2d(
     Parameters
     ----------
     x : ndarray, N×C×H×W
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     kernel_size : int or (int, int)
     stride : int or (int, int), optional
         `kernel_size` by default.
@@ -387,7 +394,7 @@ def avg_pool2d_backward(
     Parameters
     ----------
     dy : ndarray, N×C×OH×OW
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     input_shape : tuple of int
         The shape of x.
     kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
@@ -428,7 +435,7 @@ def adaptive_avg_pool2d(
     Parameters
     ----------
     x : ndarray, N×C×H×W
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     output_size : int or (int, int)
         Outputs along each axis.
     out : ndarray, N×C×OH×OW, optional
@@ -461,7 +468,7 @@ def adaptive_avg_pool2d_backward(
     Parameters
     ----------
     dy : ndarray, N×C×OH×OW
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     input_shape : tuple of int
         The shape of x.
     out : ndarray, N×C×H×W, optional
@@ -504,7 +511,7 @@ def max_pool1d(
     Parameters
     ----------
     x : ndarray, N×C×L
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     kernel_size : int or (int,)
     stride : int or (int,), optional
         `kernel_size` by default.
@@ -559,7 +566,7 @@ def max_pool1d_backward(
     Parameters
     ----------
     dy : ndarray, N×C×OL
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     indices : ndarray, N×C×OL
         What the forward function returned, int32 or int64.
     input_shape : tuple of int
@@ -606,7 +613,7 @@ def avg_pool1d(
     Parameters
     ----------
     x : ndarray, N×C×L
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     kernel_size : int or (int,)
     stride : int or (int,), optional
         `kernel_size` by default.
@@ -658,7 +665,7 @@ def avg_pool1d_backward(
     Parameters
     ----------
     dy : ndarray, N×C×OL
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     input_shape : tuple of int
         The shape of x.
     kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
@@ -699,7 +706,7 @@ def adaptive_avg_pool1d(
     Parameters
     ----------
     x : ndarray, N×C×L
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     output_size : int or (int,)
         Outputs along each axis.
     out : ndarray, N×C×OL, optional
@@ -732,7 +739,7 @@ def adaptive_avg_pool1d_backward(
     Parameters
     ----------
     dy : ndarray, N×C×OL
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     input_shape : tuple of int
         The shape of x.
     out : ndarray, N×C×L, optional

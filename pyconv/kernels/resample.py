@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import _cpu
 from pyconv.kernels import _checks as check
 
 __all__ = ["pad2d", "pad2d_backward", "upsample2d", "upsample2d_backward"]
@@ -86,7 +85,7 @@ def upsample2d(
     Parameters
     ----------
     x : ndarray, N×C×H×W
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     scale : number or (number, number), optional
         The new size is floor(scale · size). Either this or `size`.
     mode : {"nearest", "bilinear"}
@@ -121,10 +120,11 @@ def upsample2d(
     array([[[[0., 1., 3., 4.]]]])
     """
     name = "upsample2d"
-    check.float_array(name, "x", x, 4)
+    check.storage_array(name, "x", x, 4)
     shape, scales, *how = _resize(name, x.shape, scale, mode, size, align_corners)
+    run = check.backend(name, x=x, out=out)
     check.out_array(name, out, shape, x.dtype, x)
-    return _cpu.upsample2d(x, *shape[2:], *scales, *how, out)
+    return run.upsample2d(x, *shape[2:], *scales, *how, out)
 
 
 def upsample2d_backward(
@@ -142,7 +142,7 @@ def upsample2d_backward(
     Parameters
     ----------
     dy : ndarray, N×C×OH×OW
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     input_shape : tuple of int
         The shape of x.
     scale, mode, size, align_corners
@@ -167,12 +167,13 @@ def upsample2d_backward(
     array([[[[2., 2.]]]])
     """
     name = "upsample2d_backward"
-    check.float_array(name, "dy", dy, 4)
+    check.storage_array(name, "dy", dy, 4)
     shape = check.shape_argument(name, "input_shape", input_shape, 4)
     outputs, scales, *how = _resize(name, shape, scale, mode, size, align_corners)
     check.shape_of(name, "dy", dy, outputs, "the output of the forward function")
+    run = check.backend(name, dy=dy, out=out)
     check.out_array(name, out, shape, dy.dtype, dy)
-    return _cpu.upsample2d_backward(dy, shape, *scales, *how, out)
+    return run.upsample2d_backward(dy, shape, *scales, *how, out)
 
 
 def _frame(
@@ -207,7 +208,7 @@ def pad2d(
     Parameters
     ----------
     x : ndarray, N×C×H×W
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     padding : int, (int, int) or ((top, bottom), (left, right))
         Cells on every side; with "reflect" fewer than the image has.
     mode : {"zeros", "reflect"}
@@ -231,10 +232,11 @@ def pad2d(
     array([[[[3., 2., 1., 2., 3., 2.]]]])
     """
     name = "pad2d"
-    check.float_array(name, "x", x, 4)
+    check.storage_array(name, "x", x, 4)
     ends, reflect = _frame(name, x.shape, padding, mode)
+    run = check.backend(name, x=x, out=out)
     check.out_array(name, out, _framed(name, x.shape, ends), x.dtype, x)
-    return _cpu.pad2d(x, *ends, reflect, out)
+    return run.pad2d(x, *ends, reflect, out)
 
 
 def pad2d_backward(
@@ -250,7 +252,7 @@ def pad2d_backward(
     Parameters
     ----------
     dy : ndarray, N×C×OH×OW
-        float32 or float64.
+        float32 or float64; of CuPy float32, float16 or bfloat16.
     input_shape : tuple of int
         The shape of x.
     padding, mode
@@ -275,9 +277,10 @@ def pad2d_backward(
     array([[[[1., 3., 2.]]]])
     """
     name = "pad2d_backward"
-    check.float_array(name, "dy", dy, 4)
+    check.storage_array(name, "dy", dy, 4)
     shape = check.shape_argument(name, "input_shape", input_shape, 4)
     ends, reflect = _frame(name, shape, padding, mode)
     check.shape_of(name, "dy", dy, _framed(name, shape, ends), "the padded image")
+    run = check.backend(name, dy=dy, out=out)
     check.out_array(name, out, shape, dy.dtype, dy)
-    return _cpu.pad2d_backward(dy, shape, *ends, reflect, out)
+    return run.pad2d_backward(dy, shape, *ends, reflect, out)

@@ -175,5 +175,7 @@ void register_dropout(py::module_& module);
 void register_activation(py::module_& module);
 void register_loss(py::module_& module);
 void register_normalization(py::module_& module);
+void register_pooling(py::module_& module);
+void register_resample(py::module_& module);
 
 }  // namespace pyconv::bindings

@@ -3,7 +3,9 @@
 #include <pybind11/stl.h>
 
 #include "bindings/cuda/array.h"
+#include "bindings/cuda/depthwise.h"
 #include "bindings/geometry.h"
+#include "cuda/convolution/depthwise.h"
 #include "cuda/dense/gemm.h"
 
 namespace pyconv::bindings {
@@ -24,11 +26,10 @@ const float* weight_bytes(py::handle weight, Call& call) {
     return static_cast<const float*>(copy);
 }
 
-// There is one algorithm so far.
 void check_algorithm(const std::string& name) {
-    if (name == "auto" || name == "direct") return;
-    throw std::invalid_argument("algorithm must be one of auto, direct on CUDA, got '" + name +
-                                "'");
+    if (name == "auto" || name == "depthwise" || name == "direct") return;
+    throw std::invalid_argument("algorithm must be one of auto, depthwise, direct on CUDA, got '" +
+                                name + "'");
 }
 
 cuda::Epilogue make_epilogue(py::handle bias, py::handle residual, int activation, double slope,
@@ -45,6 +46,9 @@ py::object conv2d(py::handle x, py::handle weight, py::handle /*packed*/, py::ha
                   py::handle residual, py::handle geometry, int activation, double slope,
                   const std::string& algorithm, py::handle out) {
     check_algorithm(algorithm);
+    if (runs_depthwise(Shape::of(x)[1], Shape::of(weight)[0], geometry, algorithm)) {
+        return depthwise_conv2d(x, weight, bias, residual, geometry, activation, slope, out);
+    }
     Call call(x);
     const ConvolutionProblem p = make_problem(Shape::of(x), Shape::of(weight), Geometry(geometry));
     Result<float> y(out, {p.batch, p.out_channels, p.out_height, p.out_width}, Order::channels_last,
@@ -61,6 +65,9 @@ py::object conv2d_backward_input(py::handle dy, py::handle weight, py::handle bi
                                  int activation, double slope, const std::string& algorithm,
                                  py::handle out) {
     check_algorithm(algorithm);
+    if (runs_depthwise(shape[1], Shape::of(weight)[0], geometry, algorithm)) {
+        return depthwise_backward_input(dy, weight, bias, shape, geometry, activation, slope, out);
+    }
     Call call(dy);
     const Shape dx_shape{shape[0], shape[1], shape[2], shape[3]};
     ConvolutionProblem p = make_problem(dx_shape, Shape::of(weight), Geometry(geometry));
@@ -78,6 +85,9 @@ py::object conv2d_backward_weight(py::handle dy, py::handle x,
                                   const std::array<std::int64_t, 4>& shape, py::handle geometry,
                                   const std::string& algorithm, py::handle out) {
     check_algorithm(algorithm);
+    if (runs_depthwise(Shape::of(x)[1], shape[0], geometry, algorithm)) {
+        return depthwise_backward_weight(dy, x, shape, geometry, out);
+    }
     Call call(dy);
     const Shape dw_shape{shape[0], shape[1], shape[2], shape[3]};
     ConvolutionProblem p = make_problem(Shape::of(x), dw_shape, Geometry(geometry));
@@ -112,9 +122,13 @@ py::object separable(py::handle x, py::handle depthwise, py::handle pointwise, p
     Result<float> y(out, {p.batch, channels, p.out_height, p.out_width}, Order::channels_last,
                     call);
     float* const middle = allocate_floats(p.outputs() * p.out_channels, call);
-    cuda::convolution_forward(p, dense<float>(x, Order::channels_last, call),
-                              weight_bytes(depthwise, call), middle, {}, call.allocator(),
-                              call.stream());
+    const float* const image = dense<float>(x, Order::channels_last, call);
+    const float* const first = weight_bytes(depthwise, call);
+    if (cuda::is_depthwise(p)) {
+        cuda::depthwise_forward(p, image, first, middle, {}, call.stream());
+    } else {
+        cuda::convolution_forward(p, image, first, middle, {}, call.allocator(), call.stream());
+    }
     cuda::convolution_forward(pointwise_problem(p, channels), middle, weight_bytes(pointwise, call),
                               y.data(), make_epilogue(bias, py::none(), activation, slope, call),
                               call.allocator(), call.stream());
@@ -139,13 +153,23 @@ py::tuple separable_backward(py::handle dy, py::handle x, py::handle depthwise,
     // The middle image is computed again instead of kept from the forward pass.
     float* const middle = allocate_floats(p.outputs() * p.out_channels, call);
     float* const d_middle = allocate_floats(p.outputs() * p.out_channels, call);
-    cuda::convolution_forward(p, image, first, middle, {}, allocate, call.stream());
+    if (cuda::is_depthwise(p)) {
+        cuda::depthwise_forward(p, image, first, middle, {}, call.stream());
+    } else {
+        cuda::convolution_forward(p, image, first, middle, {}, allocate, call.stream());
+    }
     cuda::convolution_backward_weight(point, gradient, middle, dp.data(), allocate, call.stream());
     cuda::column_sums(gradient, point.outputs(), channels, db.data(), allocate, call.stream());
     cuda::convolution_backward_input(point, gradient, weight_bytes(pointwise, call), d_middle, {},
                                      allocate, call.stream());
-    cuda::convolution_backward_input(p, d_middle, first, dx.data(), {}, allocate, call.stream());
-    cuda::convolution_backward_weight(p, d_middle, image, dd.data(), allocate, call.stream());
+    if (cuda::is_depthwise(p)) {
+        cuda::depthwise_backward_input(p, d_middle, first, dx.data(), {}, call.stream());
+        cuda::depthwise_backward_weight(p, d_middle, image, dd.data(), allocate, call.stream());
+    } else {
+        cuda::convolution_backward_input(p, d_middle, first, dx.data(), {}, allocate,
+                                         call.stream());
+        cuda::convolution_backward_weight(p, d_middle, image, dd.data(), allocate, call.stream());
+    }
     return py::make_tuple(dx.finish(), dd.finish(), dp.finish(), db.finish());
 }
 

@@ -14,4 +14,6 @@ PYBIND11_MODULE(_cuda, module) {
     bindings::register_activation(module);
     bindings::register_loss(module);
     bindings::register_normalization(module);
+    bindings::register_pooling(module);
+    bindings::register_resample(module);
 }

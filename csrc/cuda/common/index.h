@@ -5,11 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#if defined(__CUDACC__)
-#define PYCONV_HOST_DEVICE __host__ __device__
-#else
-#define PYCONV_HOST_DEVICE
-#endif
+#include "core/host_device.h"
 
 namespace pyconv::cuda {
 
@@ -36,6 +32,9 @@ struct FastDivider {
         rest = n - quotient * static_cast<int>(divisor);
         return quotient;
     }
+    // So that the formulas of csrc/core hold for it: a * d and a / d.
+    PYCONV_HOST_DEVICE operator int() const { return static_cast<int>(divisor); }
+    PYCONV_HOST_DEVICE friend int operator/(int n, const FastDivider& d) { return d.divide(n); }
 };
 
 // One number for each axis.
