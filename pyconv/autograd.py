@@ -414,7 +414,7 @@ def _tensors(function: str, argument: str, value: Any) -> list[Tensor]:
 
 
 # The class needs the tape and the tape makes Tensors.
-from pyconv._tensor import Tensor, array_module  # noqa: E402
+from pyconv._tensor import Tensor, array_module, assign, mover  # noqa: E402
 from pyconv._tensor_arithmetic import maximum, minimum, where  # noqa: E402
 from pyconv._tensor_shape import cat, stack  # noqa: E402
 
@@ -422,6 +422,7 @@ __all__ = [
     "Node",
     "Tensor",
     "array_module",
+    "assign",
     "backward",
     "cat",
     "enable_grad",
@@ -430,6 +431,7 @@ __all__ = [
     "linear_map",
     "maximum",
     "minimum",
+    "mover",
     "no_grad",
     "record",
     "set_grad_enabled",

@@ -67,8 +67,8 @@ ALIGNMENT = 16  # bytes, of the widest access
 # What messages say on the CPU (a pattern), and what they say on CUDA instead.
 WORDS = (
     ("must be float32 or float64", "must be float32(, float16 or bfloat16)? on (CUDA|cuda)"),
-    ("must have the dtype of.*", "must be float32(, float16 or bfloat16)? on CUDA, got float64"),
-    ("CUDA only", "must be float32 on CUDA, got float16"),
+    ("must have the dtype of.*", "must be float32.* on CUDA, got float64"),
+    ("CUDA only", "must (have the dtype of|be float32 on CUDA, got float16)"),
     ("(out|targets) must be a NumPy array", r"\1 must be a CuPy array"),
     ("must be writable", "must not be a broadcast array"),  # none is read-only on a device
 )

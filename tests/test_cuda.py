@@ -122,7 +122,7 @@ def test_numpy_and_cupy_in_one_call_are_refused(function, arrays, others, cupy):
 @pytest.mark.parametrize(("function", "arrays", "others"), CALLS, ids=CALL_NAMES)
 def test_float64_is_refused(function, arrays, others, cupy):
     given = {k: cupy.asarray(v.astype(np.float64)) for k, v in arrays.items()}
-    message = rf"{function.__name__}: \w+ must be float32 on CUDA, got float64"
+    message = rf"{function.__name__}: \w+ must be float32, float16 or bfloat16 on CUDA, got float64"
     with pytest.raises(TypeError, match=message):
         function(**given, **others)
 

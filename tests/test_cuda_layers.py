@@ -300,7 +300,6 @@ OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
     "Adam": lambda p: optim.Adam(p, 0.01, weight_decay=1e-3),
     "AdamW": lambda p: optim.AdamW(p, 0.01),
     "RMSprop": lambda p: optim.RMSprop(p, 0.001, momentum=0.5, centered=True, eps=1e-3),
-    "LBFGS": lambda p: optim.LBFGS(p, 0.1, max_iter=2, line_search_fn="strong_wolfe"),
 }
 
 
@@ -343,6 +342,29 @@ def test_steps_of_the_residual_network(name: str) -> None:
         for m, o, d in zip((here, there), optimizers, ("cpu", "cuda"), strict=True)  # noqa: E501
     ]
     assert following[1] == pytest.approx(following[0], rel=1e-4)
+
+
+def test_line_search() -> None:
+    x, y = values(20, 4), values(20, 1, seed=1)
+    found = []
+    for device in ("cpu", "cuda"):
+        pyconv.manual_seed(2)
+        model = nn.Linear(4, 1).to(device)
+        optimizer = optim.LBFGS(model.parameters(), max_iter=20, line_search_fn="strong_wolfe")
+        inputs, targets = Tensor(x).to(device), Tensor(y).to(device)
+
+        def closure(model: Any = model, optimizer: Any = optimizer,
+                    inputs: Any = inputs, targets: Any = targets) -> Any:  # fmt: skip
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(inputs), targets)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        found.append(model.weight.numpy().ravel())
+    exact = np.linalg.lstsq(np.c_[x, np.ones(20)], y, rcond=None)[0].ravel()[:4]
+    for weight in found:  # the loss is flat to within its rounding
+        np.testing.assert_allclose(weight, exact, atol=4 * math.sqrt(EPS))
 
 
 def test_clipping() -> None:

@@ -141,6 +141,14 @@ def same_dtype(function: str, **arrays: np.ndarray | None) -> None:
             )
 
 
+def bias_to_match(bias: Any, x: Any) -> Any:
+    """`bias` for `same_dtype`: None where it is one of float32 beside 16-bit arrays, which is as
+    good as one of their type."""
+    if bias is None or x.dtype.itemsize != 2 or bias.dtype != _FLOAT32:
+        return bias
+    return None
+
+
 def shape_of(function: str, argument: str, x: np.ndarray, shape: Sequence[int], why: str) -> None:
     """`x` has that shape; `why` says where it comes from."""
     if x.shape != tuple(shape):

@@ -99,8 +99,8 @@ class _Geometry:
 
 
 def _check_images(function: str, x: Any, weight: Any, rank: int, names: tuple[str, str]) -> None:
-    check.any_array(function, names[0], x, rank + 2)
-    check.any_array(function, names[1], weight, rank + 2)
+    check.storage_array(function, names[0], x, rank + 2)
+    check.storage_array(function, names[1], weight, rank + 2)
 
 
 def _check_channels(function: str, channels: int, weight_shape: Sequence[int], groups: int) -> None:
@@ -120,7 +120,7 @@ def _check_channels(function: str, channels: int, weight_shape: Sequence[int], g
 
 def _check_bias(function: str, bias: Any, channels: int) -> None:
     if bias is not None:
-        check.any_array(function, "bias", bias, 1)
+        check.storage_array(function, "bias", bias, 1)
         check.shape_of(function, "bias", bias, (channels,), "one entry an output channel")
 
 
@@ -381,8 +381,8 @@ def _convolve(
         weight = packed.weight
         if weight.ndim != rank + 2:
             raise ValueError(f"{name}: weight was packed for another rank, shape {weight.shape}")
-    check.any_array(name, "x", x, rank + 2)
-    check.any_array(name, "weight", weight, rank + 2)
+    check.storage_array(name, "x", x, rank + 2)
+    check.storage_array(name, "weight", weight, rank + 2)
     geometry, shape = _forward(
         (x.shape, weight.shape), name, stride, padding, dilation, groups, rank
     )
@@ -391,10 +391,12 @@ def _convolve(
     code, slope = check.activation(name, activation)
     algorithm = _algorithm(name, algorithm)
     if residual is not None:
-        check.any_array(name, "residual", residual, rank + 2)
+        check.storage_array(name, "residual", residual, rank + 2)
         check.shape_of(name, "residual", residual, shape, "that of the output")
     if weight.dtype is not x.dtype or bias is not None or residual is not None:
-        check.same_dtype(name, x=x, weight=weight, bias=bias, residual=residual)
+        check.same_dtype(
+            name, x=x, weight=weight, bias=check.bias_to_match(bias, x), residual=residual
+        )
     run = check.backend(name, x=x, weight=weight, bias=bias, residual=residual, out=out)
     if out is not None:
         check.out_array(name, out, shape, x.dtype, x, weight, bias, residual)
@@ -520,8 +522,8 @@ def _backward_input(
     name: str, rank: int, dy: Any, weight: Any, input_shape: Any, stride: Any, padding: Any,
     dilation: Any, groups: Any, algorithm: Any, out: Any,
 ) -> np.ndarray:  # fmt: skip
-    check.any_array(name, "dy", dy, rank + 2)
-    check.any_array(name, "weight", weight, rank + 2)
+    check.storage_array(name, "dy", dy, rank + 2)
+    check.storage_array(name, "weight", weight, rank + 2)
     geometry, shape = _backward(
         (dy.shape, weight.shape), name, "input_shape", input_shape, stride, padding, dilation,
         groups, rank,
@@ -626,8 +628,8 @@ def _backward_weight(
     name: str, rank: int, dy: Any, x: Any, weight_shape: Any, stride: Any, padding: Any,
     dilation: Any, groups: Any, algorithm: Any, out: Any,
 ) -> np.ndarray:  # fmt: skip
-    check.any_array(name, "dy", dy, rank + 2)
-    check.any_array(name, "x", x, rank + 2)
+    check.storage_array(name, "dy", dy, rank + 2)
+    check.storage_array(name, "x", x, rank + 2)
     geometry, shape = _backward(
         (dy.shape, x.shape), name, "weight_shape", weight_shape, stride, padding, dilation, groups,
         rank,
@@ -754,7 +756,7 @@ def conv2d_backward_bias(dy: np.ndarray, *, out: np.ndarray | None = None) -> np
     >>> kernels.conv2d_backward_bias(np.ones((2, 3, 4, 4), np.float32))
     array([32., 32., 32.], dtype=float32)
     """
-    check.any_array("conv2d_backward_bias", "dy", dy, 4)
+    check.storage_array("conv2d_backward_bias", "dy", dy, 4)
     run = check.backend("conv2d_backward_bias", dy=dy, out=out)
     check.out_array("conv2d_backward_bias", out, dy.shape[1:2], dy.dtype, dy)
     return run.conv2d_backward_bias(dy, out)
@@ -770,7 +772,7 @@ def conv1d_backward_bias(dy: np.ndarray, *, out: np.ndarray | None = None) -> np
     >>> kernels.conv1d_backward_bias(np.ones((2, 3, 4), np.float32))
     array([8., 8., 8.], dtype=float32)
     """
-    check.any_array("conv1d_backward_bias", "dy", dy, 3)
+    check.storage_array("conv1d_backward_bias", "dy", dy, 3)
     run = check.backend("conv1d_backward_bias", dy=dy, out=out)
     check.out_array("conv1d_backward_bias", out, dy.shape[1:2], dy.dtype, dy)
     return run.conv2d_backward_bias(_lift(dy), out)
@@ -830,7 +832,7 @@ def _transpose_convolve(
     _check_transposed(name, x.shape[1], weight.shape, geometry.groups)
     channels = weight.shape[1] * geometry.groups
     _check_bias(name, bias, channels)
-    check.same_dtype(name, x=x, weight=weight, bias=bias)
+    check.same_dtype(name, x=x, weight=weight, bias=check.bias_to_match(bias, x))
     code, slope = check.activation(name, activation)
     algorithm = _algorithm(name, algorithm)
     shape = (x.shape[0], channels, *sizes)
@@ -1178,9 +1180,9 @@ def _check_separable(
     name: str, x: np.ndarray, depthwise: np.ndarray, pointwise: np.ndarray, stride: Any,
     padding: Any, dilation: Any,
 ) -> tuple[_Geometry, tuple[int, ...]]:  # fmt: skip
-    check.any_array(name, "x", x, 4)
-    check.any_array(name, "depthwise_weight", depthwise, 4)
-    check.any_array(name, "pointwise_weight", pointwise, 4)
+    check.storage_array(name, "x", x, 4)
+    check.storage_array(name, "depthwise_weight", depthwise, 4)
+    check.storage_array(name, "pointwise_weight", pointwise, 4)
     channels = x.shape[1]
     if channels < 1:
         raise ValueError(f"{name}: x must have channels, got shape {x.shape}")
@@ -1258,8 +1260,9 @@ def depthwise_separable_conv2d(
     )
     _check_bias(name, bias, shape[1])
     check.same_dtype(
-        name, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight, bias=bias
-    )
+        name, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight,
+        bias=check.bias_to_match(bias, x),
+    )  # fmt: skip
     code, slope = check.activation(name, activation)
     run = check.backend(
         name, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight, bias=bias,
@@ -1313,7 +1316,7 @@ def depthwise_separable_conv2d_backward(
     geometry, shape = _check_separable(
         name, x, depthwise_weight, pointwise_weight, stride, padding, dilation
     )
-    check.any_array(name, "dy", dy, 4)
+    check.storage_array(name, "dy", dy, 4)
     check.shape_of(name, "dy", dy, shape, "that of the forward's output")
     check.same_dtype(
         name, dy=dy, x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight

@@ -67,8 +67,8 @@ def gemm(
     array([[ 5., 14.],
            [14., 50.]], dtype=float32)
     """
-    check.any_array("gemm", "a", a, 2)
-    check.any_array("gemm", "b", b, 2)
+    check.storage_array("gemm", "a", a, 2)
+    check.storage_array("gemm", "b", b, 2)
     transpose_a = check.boolean("gemm", "transpose_a", transpose_a)
     transpose_b = check.boolean("gemm", "transpose_b", transpose_b)
     m, k = a.shape[::-1] if transpose_a else a.shape
@@ -82,13 +82,13 @@ def gemm(
     alpha = check.number("gemm", "alpha", alpha)
     beta = check.number("gemm", "beta", beta)
     if c is not None:
-        check.any_array("gemm", "c", c, 2)
+        check.storage_array("gemm", "c", c, 2)
         check.shape_of("gemm", "c", c, (m, n), "rows of a, columns of b")
     elif beta != 0:
         raise ValueError(f"gemm: c must be given where beta is not 0, got beta={beta}")
     _check_bias("gemm", bias, n)
     if a.dtype is not b.dtype or c is not None or bias is not None:
-        check.same_dtype("gemm", a=a, b=b, c=c, bias=bias)
+        check.same_dtype("gemm", a=a, b=b, c=c, bias=check.bias_to_match(bias, a))
     code, slope = check.activation("gemm", activation)
     run = check.backend("gemm", a=a, b=b, c=c, bias=bias, out=out)
     check.out_array("gemm", out, (m, n), a.dtype, a, b, c, bias)
@@ -134,10 +134,10 @@ def linear(
     >>> kernels.linear(x, weight, activation="relu")
     array([[3., 0., 6.]], dtype=float32)
     """
-    check.any_array("linear", "x", x, 2)
+    check.storage_array("linear", "x", x, 2)
     if isinstance(weight, PackedWeight):
         return weight._linear(x, bias, activation, out)
-    check.any_array("linear", "weight", weight, 2)
+    check.storage_array("linear", "weight", weight, 2)
     if weight.shape[1] != x.shape[1]:
         raise ValueError(
             f"linear: weight must have {x.shape[1]} columns (the features of x), "
@@ -145,7 +145,7 @@ def linear(
         )
     _check_bias("linear", bias, weight.shape[0])
     if x.dtype is not weight.dtype or bias is not None:
-        check.same_dtype("linear", x=x, weight=weight, bias=bias)
+        check.same_dtype("linear", x=x, weight=weight, bias=check.bias_to_match(bias, x))
     code, slope = check.activation("linear", activation)
     run = check.backend("linear", x=x, weight=weight, bias=bias, out=out)
     check.out_array("linear", out, (x.shape[0], weight.shape[0]), x.dtype, x, weight, bias)
@@ -187,9 +187,9 @@ def linear_backward(
     >>> dw, db
     (array([[2., 2., 2.]], dtype=float32), array([2.], dtype=float32))
     """
-    check.any_array("linear_backward", "dy", dy, 2)
-    check.any_array("linear_backward", "x", x, 2)
-    check.any_array("linear_backward", "weight", weight, 2)
+    check.storage_array("linear_backward", "dy", dy, 2)
+    check.storage_array("linear_backward", "x", x, 2)
+    check.storage_array("linear_backward", "weight", weight, 2)
     check.shape_of(
         "linear_backward", "weight", weight, (dy.shape[1], x.shape[1]), "columns of dy and of x"
     )
@@ -201,5 +201,5 @@ def linear_backward(
 
 def _check_bias(function: str, bias: Any, columns: int) -> None:
     if bias is not None:
-        check.any_array(function, "bias", bias, 1)
+        check.storage_array(function, "bias", bias, 1)
         check.shape_of(function, "bias", bias, (columns,), "one entry a column")

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyconv._frozen import thaw
-from pyconv._tensor import assign
-from pyconv.autograd import Tensor
+from pyconv.autograd import Tensor, assign
 from pyconv.kernels import _checks as check
 from pyconv.random import next_generator
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from pyconv._frozen import thaw
-from pyconv._tensor import assign, mover
-from pyconv.autograd import Tensor, set_grad_enabled
+from pyconv.autograd import Tensor, assign, mover, set_grad_enabled
 from pyconv.nn.inference import release
 from pyconv.nn.parameter import Parameter
 

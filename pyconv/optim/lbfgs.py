@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pyconv import kernels
 from pyconv._frozen import thaw
 from pyconv.autograd import array_module, enable_grad
 from pyconv.kernels import _checks as check
@@ -141,7 +142,7 @@ class LBFGS(Optimizer):
             d = self._direction(memory, g, group["history_size"])
             first = memory["n_iter"] == 1
             t = min(1.0, 1.0 / float(abs(g).sum())) * group["lr"] if first else group["lr"]
-            slope, last_loss = float(g @ d), loss
+            slope, last_loss = _dot(g, d), loss
             memory["prev_flat_grad"], memory["d"] = g, d
             if slope > -group["tolerance_change"]:
                 memory["t"] = t
@@ -152,7 +153,7 @@ class LBFGS(Optimizer):
                 def along(t: float, start: list[Any] = start, d: Any = d) -> Point:
                     self._place(start, t, d)
                     value, gradient = evaluate()
-                    return Point(t, value, gradient, float(gradient @ d))
+                    return Point(t, value, gradient, _dot(gradient, d))
 
                 end = strong_wolfe(along, t, Point(0.0, loss, g, slope), _largest(d))
                 t, loss, g = end.t, end.loss, end.gradient
@@ -175,19 +176,19 @@ class LBFGS(Optimizer):
         if memory["prev_flat_grad"] is None:
             return -g
         y, s = g - memory["prev_flat_grad"], memory["d"] * memory["t"]
-        curvature = float(y @ s)
+        curvature = _dot(y, s)
         if curvature > 1e-10:
             memory["old_dirs"] = [*memory["old_dirs"], y][-history_size:]
             memory["old_stps"] = [*memory["old_stps"], s][-history_size:]
-            memory["H_diag"] = curvature / float(y @ y)
+            memory["H_diag"] = curvature / _dot(y, y)
         pairs = list(zip(memory["old_dirs"], memory["old_stps"], strict=True))
         q, factors = -g, []
         for y, s in reversed(pairs):
-            factors.append(float(s @ q) / float(y @ s))
+            factors.append(_dot(s, q) / _dot(y, s))
             q = q - factors[-1] * y
         d = q * memory["H_diag"]
         for (y, s), factor in zip(pairs, reversed(factors), strict=True):
-            d = d + s * (factor - float(y @ d) / float(y @ s))
+            d = d + s * (factor - _dot(y, d) / _dot(y, s))
         return d
 
     def _flat_gradient(self) -> Any:
@@ -326,3 +327,10 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None)
     if not math.isfinite(t):
         return (first + last) / 2
     return min(max(t, first), last)
+
+
+def _dot(a: Any, b: Any) -> float:
+    """The dot product of two vectors."""
+    if isinstance(a, np.ndarray):
+        return float(a @ b)
+    return float(kernels.gemm(a[None], b[:, None])[0, 0])  # CuPy's would ask another library

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pyconv._frozen import thaw
-from pyconv._tensor import assign
-from pyconv.autograd import Tensor, enable_grad
+from pyconv.autograd import Tensor, assign, enable_grad
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import clear_gradients
 

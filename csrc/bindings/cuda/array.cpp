@@ -6,10 +6,11 @@ namespace pyconv::bindings {
 
 namespace {
 
-// What is needed of CuPy, looked up once and kept for good.
+// What is needed of Python, looked up once and kept for good.
 struct CuPy {
     py::object ndarray, alloc, current_stream, get_device, set_device;
     py::object float64, float32, float16, bfloat16, boolean, int32, int64;  // dtypes
+    py::object precision;
     int devices = 1;
 
     CuPy() {
@@ -31,6 +32,7 @@ struct CuPy {
         } catch (py::error_already_set&) {  // then there are no such arrays
             bfloat16 = py::none();
         }
+        precision = py::module_::import("pyconv._runtime").attr("get_float32_precision");
         cudaGetDeviceCount(&devices);
     }
 };
@@ -107,6 +109,11 @@ Storage storage_of(py::handle array) {
     if (dtype.is(cupy().float32)) return Storage::float32;
     if (dtype.equal(cupy().float16)) return Storage::float16;
     return dtype.equal(cupy().float32) ? Storage::float32 : Storage::bfloat16;
+}
+
+cuda::Arithmetic arithmetic() {
+    const py::object mode = cupy().precision();
+    return mode.equal(py::str("tf32")) ? cuda::Arithmetic::tensor : cuda::Arithmetic::simt;
 }
 
 template <>

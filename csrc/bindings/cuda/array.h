@@ -14,6 +14,7 @@
 
 #include "bindings/shape.h"
 #include "cuda/common/launch.h"
+#include "cuda/dense/product.h"
 #include "cuda/layout.h"
 
 namespace pyconv::bindings {
@@ -97,6 +98,20 @@ auto with_storage(py::handle array, F&& f) {
             return f(__nv_bfloat16{});
         default:
             return f(float{});
+    }
+}
+
+// How float32 products are formed on the calling thread: pyconv.get_float32_precision().
+cuda::Arithmetic arithmetic();
+
+// The bias of an epilogue: of the storage type, or float32.
+template <class T>
+void set_bias(cuda::Epilogue<T>& epilogue, py::handle bias, Call& call) {
+    if (bias.is_none()) return;
+    if (storage_of(bias) == Storage::float32) {
+        epilogue.bias = dense<float>(bias, Order::c, call);
+    } else {
+        epilogue.stored_bias = dense<T>(bias, Order::c, call);
     }
 }
 

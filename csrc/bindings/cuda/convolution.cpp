@@ -3,7 +3,6 @@
 #include <pybind11/stl.h>
 
 #include "bindings/cuda/array.h"
-#include "bindings/cuda/depthwise.h"
 #include "bindings/geometry.h"
 #include "cuda/convolution/depthwise.h"
 #include "cuda/dense/gemm.h"
@@ -13,30 +12,80 @@ namespace pyconv::bindings {
 namespace {
 
 // The weight in memory order kernel height, kernel width, in, out.
-const float* weight_bytes(py::handle weight, Call& call) {
+template <class T>
+const T* weight_bytes(py::handle weight, Call& call) {
     const DeviceArray w(weight);
     const Shape turned{w.shape[2], w.shape[3], w.shape[1], w.shape[0]};
-    const auto wanted = dense_strides(turned, Order::c, sizeof(float));
+    const auto wanted = dense_strides(turned, Order::c, sizeof(T));
     const cuda::Axes target{{wanted[3], wanted[2], wanted[0], wanted[1]}};
-    if (w.lies_as(target)) return reinterpret_cast<const float*>(w.data);
-    void* const copy = call.allocate(turned.size() * static_cast<std::int64_t>(sizeof(float)));
+    if (w.lies_as(target)) return reinterpret_cast<const T*>(w.data);
+    void* const copy = call.allocate(turned.size() * static_cast<std::int64_t>(sizeof(T)));
     cuda::copy_strided(
-        {extents(w.shape), w.strides, target, w.data, static_cast<char*>(copy), sizeof(float)},
+        {extents(w.shape), w.strides, target, w.data, static_cast<char*>(copy), sizeof(T)},
         call.stream());
-    return static_cast<const float*>(copy);
+    return static_cast<const T*>(copy);
 }
 
-void check_algorithm(const std::string& name) {
-    if (name == "auto" || name == "depthwise" || name == "direct") return;
-    throw std::invalid_argument("algorithm must be one of auto, depthwise, direct on CUDA, got '" +
-                                name + "'");
-}
+// The kernels that compute a convolution: those for depthwise ones, or matrix products.
+class Kernels {
+  public:
+    Kernels(const ConvolutionProblem& p, const std::string& algorithm, Call& call)
+        : call_(call), how_(arithmetic()), depthwise_(cuda::is_depthwise(p)) {
+        if (algorithm == "direct") {
+            depthwise_ = false;
+        } else if (algorithm == "depthwise" && !depthwise_) {
+            throw std::invalid_argument(
+                "algorithm 'depthwise' can't take this problem: groups is " +
+                std::to_string(p.groups) + ", with " + std::to_string(p.in_channels) +
+                " channels in and " + std::to_string(p.out_channels) + " out");
+        } else if (algorithm != "auto" && algorithm != "depthwise") {
+            throw std::invalid_argument(
+                "algorithm must be one of auto, depthwise, direct on CUDA, got '" + algorithm +
+                "'");
+        }
+    }
+    template <class T>
+    void forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
+                 const cuda::Epilogue<T>& epilogue) {
+        if (depthwise_) {
+            cuda::depthwise_forward(p, x, weight, y, epilogue, call_.stream());
+        } else {
+            cuda::convolution_forward(p, x, weight, y, epilogue, how_, call_.allocator(),
+                                      call_.stream());
+        }
+    }
+    template <class T>
+    void backward_input(const ConvolutionProblem& p, const T* dy, const T* weight, T* dx,
+                        const cuda::Epilogue<T>& epilogue) {
+        if (depthwise_) {
+            cuda::depthwise_backward_input(p, dy, weight, dx, epilogue, call_.stream());
+        } else {
+            cuda::convolution_backward_input(p, dy, weight, dx, epilogue, how_, call_.allocator(),
+                                             call_.stream());
+        }
+    }
+    template <class T>
+    void backward_weight(const ConvolutionProblem& p, const T* dy, const T* x, T* dw) {
+        if (depthwise_) {
+            cuda::depthwise_backward_weight(p, dy, x, dw, call_.allocator(), call_.stream());
+        } else {
+            cuda::convolution_backward_weight(p, dy, x, dw, how_, call_.allocator(),
+                                              call_.stream());
+        }
+    }
 
-cuda::Epilogue make_epilogue(py::handle bias, py::handle residual, int activation, double slope,
-                             Call& call) {
-    cuda::Epilogue e;
-    e.bias = optional_dense<float>(bias, Order::c, call);
-    e.residual = optional_dense<float>(residual, Order::channels_last, call);
+  private:
+    Call& call_;
+    cuda::Arithmetic how_;
+    bool depthwise_;
+};
+
+template <class T>
+cuda::Epilogue<T> make_epilogue(py::handle bias, py::handle residual, int activation, double slope,
+                                Call& call) {
+    cuda::Epilogue<T> e;
+    set_bias(e, bias, call);
+    e.residual = optional_dense<T>(residual, Order::channels_last, call);
     e.activation = static_cast<Activation>(activation);
     e.slope = static_cast<float>(slope);
     return e;
@@ -45,18 +94,18 @@ cuda::Epilogue make_epilogue(py::handle bias, py::handle residual, int activatio
 py::object conv2d(py::handle x, py::handle weight, py::handle /*packed*/, py::handle bias,
                   py::handle residual, py::handle geometry, int activation, double slope,
                   const std::string& algorithm, py::handle out) {
-    check_algorithm(algorithm);
-    if (runs_depthwise(Shape::of(x)[1], Shape::of(weight)[0], geometry, algorithm)) {
-        return depthwise_conv2d(x, weight, bias, residual, geometry, activation, slope, out);
-    }
-    Call call(x);
-    const ConvolutionProblem p = make_problem(Shape::of(x), Shape::of(weight), Geometry(geometry));
-    Result<float> y(out, {p.batch, p.out_channels, p.out_height, p.out_width}, Order::channels_last,
+    return with_storage(x, [&](auto zero) {
+        using T = decltype(zero);
+        Call call(x);
+        const ConvolutionProblem p =
+            make_problem(Shape::of(x), Shape::of(weight), Geometry(geometry));
+        Result<T> y(out, {p.batch, p.out_channels, p.out_height, p.out_width}, Order::channels_last,
                     call);
-    cuda::convolution_forward(
-        p, dense<float>(x, Order::channels_last, call), weight_bytes(weight, call), y.data(),
-        make_epilogue(bias, residual, activation, slope, call), call.allocator(), call.stream());
-    return y.finish();
+        Kernels(p, algorithm, call)
+            .forward(p, dense<T>(x, Order::channels_last, call), weight_bytes<T>(weight, call),
+                     y.data(), make_epilogue<T>(bias, residual, activation, slope, call));
+        return y.finish();
+    });
 }
 
 // Backward data, and transposed convolution with its bias and activation. `shape` is the result's.
@@ -64,113 +113,109 @@ py::object conv2d_backward_input(py::handle dy, py::handle weight, py::handle bi
                                  const std::array<std::int64_t, 4>& shape, py::handle geometry,
                                  int activation, double slope, const std::string& algorithm,
                                  py::handle out) {
-    check_algorithm(algorithm);
-    if (runs_depthwise(shape[1], Shape::of(weight)[0], geometry, algorithm)) {
-        return depthwise_backward_input(dy, weight, bias, shape, geometry, activation, slope, out);
-    }
-    Call call(dy);
-    const Shape dx_shape{shape[0], shape[1], shape[2], shape[3]};
-    ConvolutionProblem p = make_problem(dx_shape, Shape::of(weight), Geometry(geometry));
-    p.out_height = Shape::of(dy)[2];
-    p.out_width = Shape::of(dy)[3];
-    Result<float> dx(out, dx_shape, Order::channels_last, call);
-    cuda::convolution_backward_input(
-        p, dense<float>(dy, Order::channels_last, call), weight_bytes(weight, call), dx.data(),
-        make_epilogue(bias, py::none(), activation, slope, call), call.allocator(), call.stream());
-    return dx.finish();
+    return with_storage(dy, [&](auto zero) {
+        using T = decltype(zero);
+        Call call(dy);
+        const Shape dx_shape{shape[0], shape[1], shape[2], shape[3]};
+        ConvolutionProblem p = make_problem(dx_shape, Shape::of(weight), Geometry(geometry));
+        p.out_height = Shape::of(dy)[2];
+        p.out_width = Shape::of(dy)[3];
+        Result<T> dx(out, dx_shape, Order::channels_last, call);
+        Kernels(p, algorithm, call)
+            .backward_input(p, dense<T>(dy, Order::channels_last, call),
+                            weight_bytes<T>(weight, call), dx.data(),
+                            make_epilogue<T>(bias, py::none(), activation, slope, call));
+        return dx.finish();
+    });
 }
 
 // The result (and out) is the gradient in memory order: kernel height, kernel width, in, out.
 py::object conv2d_backward_weight(py::handle dy, py::handle x,
                                   const std::array<std::int64_t, 4>& shape, py::handle geometry,
                                   const std::string& algorithm, py::handle out) {
-    check_algorithm(algorithm);
-    if (runs_depthwise(Shape::of(x)[1], shape[0], geometry, algorithm)) {
-        return depthwise_backward_weight(dy, x, shape, geometry, out);
-    }
-    Call call(dy);
-    const Shape dw_shape{shape[0], shape[1], shape[2], shape[3]};
-    ConvolutionProblem p = make_problem(Shape::of(x), dw_shape, Geometry(geometry));
-    p.out_height = Shape::of(dy)[2];
-    p.out_width = Shape::of(dy)[3];
-    Result<float> dw(out, {shape[2], shape[3], shape[1], shape[0]}, Order::c, call);
-    cuda::convolution_backward_weight(p, dense<float>(dy, Order::channels_last, call),
-                                      dense<float>(x, Order::channels_last, call), dw.data(),
-                                      call.allocator(), call.stream());
-    return dw.finish();
+    return with_storage(dy, [&](auto zero) {
+        using T = decltype(zero);
+        Call call(dy);
+        const Shape dw_shape{shape[0], shape[1], shape[2], shape[3]};
+        ConvolutionProblem p = make_problem(Shape::of(x), dw_shape, Geometry(geometry));
+        p.out_height = Shape::of(dy)[2];
+        p.out_width = Shape::of(dy)[3];
+        Result<T> dw(out, {shape[2], shape[3], shape[1], shape[0]}, Order::c, call);
+        Kernels(p, algorithm, call)
+            .backward_weight(p, dense<T>(dy, Order::channels_last, call),
+                             dense<T>(x, Order::channels_last, call), dw.data());
+        return dw.finish();
+    });
 }
 
 py::object conv2d_backward_bias(py::handle dy, py::handle out) {
-    Call call(dy);
-    const Shape shape = Shape::of(dy);
-    Result<float> db(out, {shape[1]}, Order::c, call);
-    cuda::column_sums(dense<float>(dy, Order::channels_last, call), shape[0] * shape[2] * shape[3],
-                      shape[1], db.data(), call.allocator(), call.stream());
-    return db.finish();
+    return with_storage(dy, [&](auto zero) {
+        using T = decltype(zero);
+        Call call(dy);
+        const Shape shape = Shape::of(dy);
+        Result<T> db(out, {shape[1]}, Order::c, call);
+        cuda::column_sums(dense<T>(dy, Order::channels_last, call), shape[0] * shape[2] * shape[3],
+                          shape[1], db.data(), call.allocator(), call.stream());
+        return db.finish();
+    });
 }
 
-float* allocate_floats(std::int64_t count, Call& call) {
-    return static_cast<float*>(call.allocate(count * static_cast<std::int64_t>(sizeof(float))));
+template <class T>
+T* allocate_elements(std::int64_t count, Call& call) {
+    return static_cast<T*>(call.allocate(count * static_cast<std::int64_t>(sizeof(T))));
 }
 
 py::object separable(py::handle x, py::handle depthwise, py::handle pointwise, py::handle bias,
                      py::handle geometry, int activation, double slope, py::handle out) {
-    Call call(x);
-    const ConvolutionProblem p =
-        make_problem(Shape::of(x), Shape::of(depthwise), Geometry(geometry));
-    const std::int64_t channels = Shape::of(pointwise)[0];
-    Result<float> y(out, {p.batch, channels, p.out_height, p.out_width}, Order::channels_last,
+    return with_storage(x, [&](auto zero) {
+        using T = decltype(zero);
+        Call call(x);
+        const ConvolutionProblem p =
+            make_problem(Shape::of(x), Shape::of(depthwise), Geometry(geometry));
+        const std::int64_t channels = Shape::of(pointwise)[0];
+        Result<T> y(out, {p.batch, channels, p.out_height, p.out_width}, Order::channels_last,
                     call);
-    float* const middle = allocate_floats(p.outputs() * p.out_channels, call);
-    const float* const image = dense<float>(x, Order::channels_last, call);
-    const float* const first = weight_bytes(depthwise, call);
-    if (cuda::is_depthwise(p)) {
-        cuda::depthwise_forward(p, image, first, middle, {}, call.stream());
-    } else {
-        cuda::convolution_forward(p, image, first, middle, {}, call.allocator(), call.stream());
-    }
-    cuda::convolution_forward(pointwise_problem(p, channels), middle, weight_bytes(pointwise, call),
-                              y.data(), make_epilogue(bias, py::none(), activation, slope, call),
-                              call.allocator(), call.stream());
-    return y.finish();
+        const ConvolutionProblem point = pointwise_problem(p, channels);
+        T* const middle = allocate_elements<T>(p.outputs() * p.out_channels, call);
+        Kernels(p, "auto", call)
+            .forward(p, dense<T>(x, Order::channels_last, call), weight_bytes<T>(depthwise, call),
+                     middle, {});
+        Kernels(point, "direct", call)
+            .forward<T>(point, middle, weight_bytes<T>(pointwise, call), y.data(),
+                        make_epilogue<T>(bias, py::none(), activation, slope, call));
+        return y.finish();
+    });
 }
 
 py::tuple separable_backward(py::handle dy, py::handle x, py::handle depthwise,
                              py::handle pointwise, py::handle geometry) {
-    Call call(dy);
-    const ConvolutionProblem p =
-        make_problem(Shape::of(x), Shape::of(depthwise), Geometry(geometry));
-    const std::int64_t channels = Shape::of(pointwise)[0];
-    const ConvolutionProblem point = pointwise_problem(p, channels);
-    Result<float> dx(Shape::of(x), Order::channels_last, call);
-    Result<float> dd({p.kernel_height, p.kernel_width, 1, p.out_channels}, Order::c, call);
-    Result<float> dp({1, 1, p.out_channels, channels}, Order::c, call);
-    Result<float> db({channels}, Order::c, call);
-    const float* const gradient = dense<float>(dy, Order::channels_last, call);
-    const float* const image = dense<float>(x, Order::channels_last, call);
-    const float* const first = weight_bytes(depthwise, call);
-    const cuda::Allocate allocate = call.allocator();
-    // The middle image is computed again instead of kept from the forward pass.
-    float* const middle = allocate_floats(p.outputs() * p.out_channels, call);
-    float* const d_middle = allocate_floats(p.outputs() * p.out_channels, call);
-    if (cuda::is_depthwise(p)) {
-        cuda::depthwise_forward(p, image, first, middle, {}, call.stream());
-    } else {
-        cuda::convolution_forward(p, image, first, middle, {}, allocate, call.stream());
-    }
-    cuda::convolution_backward_weight(point, gradient, middle, dp.data(), allocate, call.stream());
-    cuda::column_sums(gradient, point.outputs(), channels, db.data(), allocate, call.stream());
-    cuda::convolution_backward_input(point, gradient, weight_bytes(pointwise, call), d_middle, {},
-                                     allocate, call.stream());
-    if (cuda::is_depthwise(p)) {
-        cuda::depthwise_backward_input(p, d_middle, first, dx.data(), {}, call.stream());
-        cuda::depthwise_backward_weight(p, d_middle, image, dd.data(), allocate, call.stream());
-    } else {
-        cuda::convolution_backward_input(p, d_middle, first, dx.data(), {}, allocate,
-                                         call.stream());
-        cuda::convolution_backward_weight(p, d_middle, image, dd.data(), allocate, call.stream());
-    }
-    return py::make_tuple(dx.finish(), dd.finish(), dp.finish(), db.finish());
+    return with_storage(dy, [&](auto zero) {
+        using T = decltype(zero);
+        Call call(dy);
+        const ConvolutionProblem p =
+            make_problem(Shape::of(x), Shape::of(depthwise), Geometry(geometry));
+        const std::int64_t channels = Shape::of(pointwise)[0];
+        const ConvolutionProblem point = pointwise_problem(p, channels);
+        Result<T> dx(Shape::of(x), Order::channels_last, call);
+        Result<T> dd({p.kernel_height, p.kernel_width, 1, p.out_channels}, Order::c, call);
+        Result<T> dp({1, 1, p.out_channels, channels}, Order::c, call);
+        Result<T> db({channels}, Order::c, call);
+        const T* const gradient = dense<T>(dy, Order::channels_last, call);
+        const T* const image = dense<T>(x, Order::channels_last, call);
+        const T* const first = weight_bytes<T>(depthwise, call);
+        Kernels across(p, "auto", call), between(point, "direct", call);
+        // The middle image is computed again instead of kept from the forward pass.
+        T* const middle = allocate_elements<T>(p.outputs() * p.out_channels, call);
+        T* const d_middle = allocate_elements<T>(p.outputs() * p.out_channels, call);
+        across.forward(p, image, first, middle, {});
+        between.backward_weight<T>(point, gradient, middle, dp.data());
+        cuda::column_sums(gradient, point.outputs(), channels, db.data(), call.allocator(),
+                          call.stream());
+        between.backward_input(point, gradient, weight_bytes<T>(pointwise, call), d_middle, {});
+        across.backward_input<T>(p, d_middle, first, dx.data(), {});
+        across.backward_weight<T>(p, d_middle, image, dd.data());
+        return py::make_tuple(dx.finish(), dd.finish(), dp.finish(), db.finish());
+    });
 }
 
 }  // namespace

@@ -6,10 +6,11 @@ namespace pyconv::bindings {
 namespace {
 
 // A 2-D array as it lies, in elements; copied where neither axis has neighbouring elements.
-cuda::Matrix matrix_of(py::handle array, Call& call) {
+template <class T>
+cuda::Matrix<T> matrix_of(py::handle array, Call& call) {
     const DeviceArray a(array);
-    const std::int64_t size = sizeof(float);
-    cuda::Matrix m;
+    const std::int64_t size = sizeof(T);
+    cuda::Matrix<T> m;
     m.rows = a.shape[0];
     m.columns = a.shape[1];
     const bool whole = a.strides[0] % size == 0 && a.strides[1] % size == 0 &&
@@ -17,39 +18,44 @@ cuda::Matrix matrix_of(py::handle array, Call& call) {
     m.row = a.strides[0] / size;
     m.column = m.columns == 1 ? 1 : a.strides[1] / size;
     if (whole && (m.column == 1 || m.row == 1)) {
-        m.data = reinterpret_cast<const float*>(a.data);
+        m.data = reinterpret_cast<const T*>(a.data);
     } else {
-        m.data = dense<float>(array, Order::c, call);
+        m.data = dense<T>(array, Order::c, call);
         m.row = m.columns;
         m.column = 1;
     }
     return m;
 }
 
-cuda::Matrix transposed(const cuda::Matrix& m) {
+template <class T>
+cuda::Matrix<T> transposed(const cuda::Matrix<T>& m) {
     return {m.data, m.columns, m.rows, m.column, m.row};
 }
 
 py::object gemm_binding(py::handle a, py::handle b, bool transpose_a, bool transpose_b,
                         double alpha, double beta, py::handle c, py::handle bias, int activation,
                         double slope, py::handle out) {
-    Call call(a);
-    cuda::Matrix left = matrix_of(a, call);
-    cuda::Matrix right = matrix_of(b, call);
-    if (transpose_a) left = transposed(left);
-    if (transpose_b) right = transposed(right);
-    Result<float> result(out, {left.rows, right.columns}, Order::c, call);
-    cuda::Epilogue epilogue;
-    epilogue.alpha = static_cast<float>(alpha);
-    epilogue.bias = optional_dense<float>(bias, Order::c, call);
-    epilogue.activation = static_cast<Activation>(activation);
-    epilogue.slope = static_cast<float>(slope);
-    if (!c.is_none() && beta != 0) {
-        epilogue.residual = dense<float>(c, Order::c, call);
-        epilogue.residual_scale = static_cast<float>(beta);
-    }
-    cuda::gemm(left, right, result.data(), epilogue, call.allocator(), call.stream());
-    return result.finish();
+    return with_storage(a, [&](auto zero) {
+        using T = decltype(zero);
+        Call call(a);
+        cuda::Matrix<T> left = matrix_of<T>(a, call);
+        cuda::Matrix<T> right = matrix_of<T>(b, call);
+        if (transpose_a) left = transposed(left);
+        if (transpose_b) right = transposed(right);
+        Result<T> result(out, {left.rows, right.columns}, Order::c, call);
+        cuda::Epilogue<T> epilogue;
+        epilogue.alpha = static_cast<float>(alpha);
+        set_bias(epilogue, bias, call);
+        epilogue.activation = static_cast<Activation>(activation);
+        epilogue.slope = static_cast<float>(slope);
+        if (!c.is_none() && beta != 0) {
+            epilogue.residual = dense<T>(c, Order::c, call);
+            epilogue.residual_scale = static_cast<float>(beta);
+        }
+        cuda::gemm(left, right, result.data(), epilogue, arithmetic(), call.allocator(),
+                   call.stream());
+        return result.finish();
+    });
 }
 
 py::object linear_binding(py::handle x, py::handle weight, py::handle bias, int activation,
@@ -58,18 +64,23 @@ py::object linear_binding(py::handle x, py::handle weight, py::handle bias, int 
 }
 
 py::tuple linear_backward_binding(py::handle dy, py::handle x, py::handle weight) {
-    Call call(dy);
-    const cuda::Matrix gradient = matrix_of(dy, call);
-    const cuda::Matrix input = matrix_of(x, call);
-    const cuda::Matrix parameters = matrix_of(weight, call);
-    Result<float> dx(Shape::of(x), Order::c, call);
-    Result<float> dw(Shape::of(weight), Order::c, call);
-    Result<float> db({parameters.rows}, Order::c, call);
-    cuda::gemm(gradient, parameters, dx.data(), {}, call.allocator(), call.stream());
-    cuda::gemm(transposed(gradient), input, dw.data(), {}, call.allocator(), call.stream());
-    cuda::column_sums(dense<float>(dy, Order::c, call), gradient.rows, gradient.columns, db.data(),
-                      call.allocator(), call.stream());
-    return py::make_tuple(dx.finish(), dw.finish(), db.finish());
+    return with_storage(dy, [&](auto zero) {
+        using T = decltype(zero);
+        Call call(dy);
+        const cuda::Matrix<T> gradient = matrix_of<T>(dy, call);
+        const cuda::Matrix<T> input = matrix_of<T>(x, call);
+        const cuda::Matrix<T> parameters = matrix_of<T>(weight, call);
+        Result<T> dx(Shape::of(x), Order::c, call);
+        Result<T> dw(Shape::of(weight), Order::c, call);
+        Result<T> db({parameters.rows}, Order::c, call);
+        const cuda::Arithmetic how = arithmetic();
+        cuda::gemm(gradient, parameters, dx.data(), {}, how, call.allocator(), call.stream());
+        cuda::gemm(transposed(gradient), input, dw.data(), {}, how, call.allocator(),
+                   call.stream());
+        cuda::column_sums(dense<T>(dy, Order::c, call), gradient.rows, gradient.columns, db.data(),
+                          call.allocator(), call.stream());
+        return py::make_tuple(dx.finish(), dw.finish(), db.finish());
+    });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Convolutions of channels-last images. The weight lies as kernel_height, kernel_width, in/groups,
-// out, dense.
+// out, dense. T: float, half or bfloat16.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,13 +10,17 @@
 
 namespace pyconv::cuda {
 
-void convolution_forward(const ConvolutionProblem& problem, const float* x, const float* weight,
-                         float* y, const Epilogue& epilogue, const Allocate& allocate,
-                         cudaStream_t stream);
-void convolution_backward_input(const ConvolutionProblem& problem, const float* dy,
-                                const float* weight, float* dx, const Epilogue& epilogue,
+template <class T>
+void convolution_forward(const ConvolutionProblem& problem, const T* x, const T* weight, T* y,
+                         const Epilogue<T>& epilogue, Arithmetic arithmetic,
+                         const Allocate& allocate, cudaStream_t stream);
+template <class T>
+void convolution_backward_input(const ConvolutionProblem& problem, const T* dy, const T* weight,
+                                T* dx, const Epilogue<T>& epilogue, Arithmetic arithmetic,
                                 const Allocate& allocate, cudaStream_t stream);
-void convolution_backward_weight(const ConvolutionProblem& problem, const float* dy, const float* x,
-                                 float* dw, const Allocate& allocate, cudaStream_t stream);
+template <class T>
+void convolution_backward_weight(const ConvolutionProblem& problem, const T* dy, const T* x, T* dw,
+                                 Arithmetic arithmetic, const Allocate& allocate,
+                                 cudaStream_t stream);
 
 }  // namespace pyconv::cuda

@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kDepthwiseThreads, 4)
 
 template <class T>
 void depthwise_forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
-                       const DepthwiseEpilogue<T>& epilogue, cudaStream_t stream) {
+                       const Epilogue<T>& epilogue, cudaStream_t stream) {
     const bool aligned = in_packs<T>(p.in_channels, x, weight, y, epilogue.residual);
     const bool simple = is_piecewise_linear(epilogue.activation);
     const DepthwiseAxis rows = rows_of(p), columns = columns_of(p);
@@ -133,7 +133,7 @@ void depthwise_forward(const ConvolutionProblem& p, const T* x, const T* weight,
 
 #define PYCONV_INSTANTIATE(T)                                                             \
     template void depthwise_forward<T>(const ConvolutionProblem&, const T*, const T*, T*, \
-                                       const DepthwiseEpilogue<T>&, cudaStream_t);
+                                       const Epilogue<T>&, cudaStream_t);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(half)
 PYCONV_INSTANTIATE(bfloat16)

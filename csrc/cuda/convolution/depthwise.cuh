@@ -95,11 +95,10 @@ __device__ void load_inside(bool inside, const T* row, int pixel, int channels,
 // Activations that are not piecewise linear, whose code is long, are for kernels of one output.
 template <bool kAnyActivation, class T>
 struct DepthwiseFinish {
-    DepthwiseEpilogue<T> epilogue;
+    Epilogue<T> epilogue;
     PiecewiseLinear linear;
 
-    explicit DepthwiseFinish(const DepthwiseEpilogue<T>& e)
-        : epilogue(e), linear(e.activation, e.slope) {}
+    explicit DepthwiseFinish(const Epilogue<T>& e) : epilogue(e), linear(e.activation, e.slope) {}
 
     template <int kLanes>
     __device__ void store(T* y, std::int64_t at, int channel, float (&value)[kLanes]) const {

@@ -4,9 +4,9 @@
 
 #include <cuda_runtime.h>
 
-#include "core/activation.h"
 #include "core/problem.h"
 #include "cuda/common/launch.h"
+#include "cuda/dense/product.h"
 
 namespace pyconv::cuda {
 
@@ -15,22 +15,12 @@ inline bool is_depthwise(const ConvolutionProblem& p) {
     return p.groups == p.in_channels && p.out_channels == p.in_channels;
 }
 
-// activation(sum + bias + residual); null: none. T: as results are stored.
-template <class T>
-struct DepthwiseEpilogue {
-    const float* bias = nullptr;
-    const T* stored_bias = nullptr;  // in the place of bias
-    const T* residual = nullptr;     // lies as the result
-    Activation activation = Activation::none;
-    float slope = 0;
-};
-
 template <class T>
 void depthwise_forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
-                       const DepthwiseEpilogue<T>& epilogue, cudaStream_t stream);
+                       const Epilogue<T>& epilogue, cudaStream_t stream);
 template <class T>
 void depthwise_backward_input(const ConvolutionProblem& p, const T* dy, const T* weight, T* dx,
-                              const DepthwiseEpilogue<T>& epilogue, cudaStream_t stream);
+                              const Epilogue<T>& epilogue, cudaStream_t stream);
 template <class T>
 void depthwise_backward_weight(const ConvolutionProblem& p, const T* dy, const T* x, T* dw,
                                const Allocate& allocate, cudaStream_t stream);

@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kDepthwiseThreads)
 
 template <class T>
 void depthwise_backward_input(const ConvolutionProblem& p, const T* dy, const T* weight, T* dx,
-                              const DepthwiseEpilogue<T>& epilogue, cudaStream_t stream) {
+                              const Epilogue<T>& epilogue, cudaStream_t stream) {
     const bool aligned = in_packs<T>(p.in_channels, dy, weight, dx, epilogue.residual);
     const bool simple = is_piecewise_linear(epilogue.activation);
     const DepthwiseAxis rows = rows_of(p), columns = columns_of(p);
@@ -128,7 +128,7 @@ void depthwise_backward_input(const ConvolutionProblem& p, const T* dy, const T*
 
 #define PYCONV_INSTANTIATE(T)                                                                    \
     template void depthwise_backward_input<T>(const ConvolutionProblem&, const T*, const T*, T*, \
-                                              const DepthwiseEpilogue<T>&, cudaStream_t);
+                                              const Epilogue<T>&, cudaStream_t);
 PYCONV_INSTANTIATE(float)
 PYCONV_INSTANTIATE(half)
 PYCONV_INSTANTIATE(bfloat16)

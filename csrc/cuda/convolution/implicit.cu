@@ -1,8 +1,10 @@
 // Convolutions as matrix products over pixels, taps and channels, all groups in one launch.
+#include <algorithm>
 #include <numeric>
+#include <type_traits>
 
 #include "cuda/convolution/convolution.h"
-#include "cuda/convolution/sources.cuh"
+#include "cuda/dense/products.h"
 
 namespace pyconv::cuda {
 
@@ -15,16 +17,20 @@ std::string describe(const char* direction, const ConvolutionProblem& p) {
            text(p.kernel_height) + "x" + text(p.kernel_width) + ", groups " + text(p.groups);
 }
 
-bool aligned(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
-
 FastDivider divider(std::int64_t n) { return FastDivider(n < 1 ? 1 : n); }
 
+// Offsets in an image are counted in pieces, and must fit.
+int pixel_pieces(std::int64_t pixels, std::int64_t channels, int piece) {
+    checked_int("elements of an image", pixels * channels / piece);
+    return static_cast<int>(channels / piece);
+}
+
 // What the output pixels see of x.
-Window forward_window(const ConvolutionProblem& p) {
+Window forward_window(const ConvolutionProblem& p, int piece) {
     Window w{};
     w.height = static_cast<int>(p.in_height);
     w.width = static_cast<int>(p.in_width);
-    w.pixel = static_cast<int>(p.in_channels);
+    w.pixel = pixel_pieces(p.batch * p.in_height * p.in_width, p.in_channels, piece);
     w.grid = divider(p.out_height * p.out_width);
     w.grid_width = divider(p.out_width);
     w.grid_height = static_cast<int>(p.out_height);
@@ -58,123 +64,188 @@ Phase phase_of(std::int64_t phase, std::int64_t kernel, std::int64_t stride, std
     return result;
 }
 
-}  // namespace
+// Where one operand can't be read in pieces, neither is: half as many kernels.
+template <class Product, class F>
+void with_piece(bool pieces, F&& f) {
+    if (pieces) {
+        f(std::integral_constant<int, Product::kPiece>{});
+    } else {
+        f(std::integral_constant<int, 1>{});
+    }
+}
 
-void convolution_forward(const ConvolutionProblem& p, const float* x, const float* weight, float* y,
-                         const Epilogue& epilogue, const Allocate& allocate, cudaStream_t stream) {
+// f(product) for the arithmetic that is asked for.
+template <class T, class F>
+void with_product(Arithmetic arithmetic, F&& f) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (arithmetic == Arithmetic::simt) return f(SimtProduct{});
+    }
+    f(TensorProduct<T>{});
+}
+
+template <class T>
+bool four_aligned(const T* data, std::int64_t step, std::int64_t extent) {
+    return aligned_to(4 * sizeof(T), data) && step % 4 == 0 && extent % 4 == 0;
+}
+
+template <class Product, class T>
+void forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
+             const Epilogue<T>& epilogue, const Allocate& allocate, cudaStream_t stream) {
     const int depth = checked_int("terms of a sum", p.taps() * p.group_in());
     const int columns = static_cast<int>(p.group_out());
-    Rows out;
+    Rows<T> out;
     out.data = y;
     out.rows = checked_int("pixels of the output", p.outputs());
     out.columns = columns;
     out.grid = out.width = divider(p.outputs());
     out.pixel_step = p.out_channels;
     out.group_step = columns;
-    const bool columns_aligned = columns % 4 == 0 && p.out_channels % 4 == 0;
-    out.vectors = columns_aligned && aligned(y);
-    const bool vectors = columns_aligned && aligned(weight) && aligned(x) &&
-                         p.group_in() % 4 == 0 && p.in_channels % 4 == 0;
-    const auto run = [&](auto constant) {
-        constexpr bool kVectors = decltype(constant)::value;
-        const PixelRows<kVectors> pixels{x, out.rows, depth, forward_window(p),
-                                         static_cast<int>(p.group_in())};
-        const AlongRows<kVectors> matrix{weight, columns, depth, p.out_channels, columns};
-        launch_product("convolution", describe("forward", p), pixels, matrix, out, epilogue, depth,
-                       static_cast<int>(p.groups), allocate, stream);
-    };
-    vectors ? run(std::true_type{}) : run(std::false_type{});
+    out.vectors = four_aligned(y, p.out_channels, columns);
+    const ProductTask<T> task{"convolution", describe("forward", p),     out,      epilogue,
+                              depth,         static_cast<int>(p.groups), allocate, stream};
+    const bool pieces =
+        in_pieces(weight, p.out_channels, columns) && in_pieces(x, p.in_channels, p.group_in());
+    with_piece<Product>(pieces, [&](auto piece) {
+        const Pixels<Product, piece> pixels{x, out.rows, depth, forward_window(p, piece),
+                                            static_cast<int>(p.group_in())};
+        const int pitch = pixel_pieces(depth, p.out_channels, piece);
+        const Columns<Product, piece> matrix{weight, columns, depth, pitch, columns};
+        Product::run(pixels, matrix, task);
+    });
 }
 
-void convolution_backward_input(const ConvolutionProblem& p, const float* dy, const float* weight,
-                                float* dx, const Epilogue& epilogue, const Allocate& allocate,
-                                cudaStream_t stream) {
+// The gradient of the input positions of one phase of the stride.
+template <class Product, class T>
+void backward_phase(const ConvolutionProblem& p, std::int64_t py, std::int64_t px, const T* dy,
+                    const T* weight, T* dx, const Epilogue<T>& epilogue, const Allocate& allocate,
+                    cudaStream_t stream) {
+    const Phase vertical =
+        phase_of(py, p.kernel_height, p.stride_height, p.pad_top, p.dilation_height);
+    const Phase across = phase_of(px, p.kernel_width, p.stride_width, p.pad_left, p.dilation_width);
+    const std::int64_t height = divide_up(p.in_height - py, p.stride_height);
+    const std::int64_t width = divide_up(p.in_width - px, p.stride_width);
+    const int depth = checked_int("terms of a sum", vertical.count * across.count * p.group_out());
     const int columns = static_cast<int>(p.group_in());
-    const bool vectors =
-        p.group_out() % 4 == 0 && p.out_channels % 4 == 0 && aligned(dy) && aligned(weight);
     const std::int64_t row = p.in_width * p.in_channels;
-    for (std::int64_t py = 0; py < std::min(p.stride_height, p.in_height); ++py) {
-        const Phase vertical =
-            phase_of(py, p.kernel_height, p.stride_height, p.pad_top, p.dilation_height);
-        for (std::int64_t px = 0; px < std::min(p.stride_width, p.in_width); ++px) {
-            const Phase across =
-                phase_of(px, p.kernel_width, p.stride_width, p.pad_left, p.dilation_width);
-            const std::int64_t height = divide_up(p.in_height - py, p.stride_height);
-            const std::int64_t width = divide_up(p.in_width - px, p.stride_width);
-            const int depth =
-                checked_int("terms of a sum", vertical.count * across.count * p.group_out());
-            Rows out;
-            out.data = dx + py * row + px * p.in_channels;
-            out.rows = checked_int("pixels of the image", p.batch * height * width);
-            out.columns = columns;
-            out.grid = divider(height * width);
-            out.width = divider(width);
-            out.image_step = p.in_height * row;
-            out.row_step = p.stride_height * row;
-            out.pixel_step = p.stride_width * p.in_channels;
-            out.group_step = columns;
-            out.vectors = columns % 4 == 0 && p.in_channels % 4 == 0 && aligned(dx);
-            Window window{};
-            window.height = static_cast<int>(p.out_height);
-            window.width = static_cast<int>(p.out_width);
-            window.pixel = static_cast<int>(p.out_channels);
-            window.grid = out.grid;
-            window.grid_width = out.width;
-            window.grid_height = static_cast<int>(height);
-            window.origin_y = static_cast<int>(vertical.origin);
-            window.origin_x = static_cast<int>(across.origin);
-            window.step_y = window.step_x = 1;
-            window.taps_across = divider(across.count);
-            window.channels = divider(p.group_out());
-            window.tap_step_y = static_cast<int>(vertical.step);
-            window.tap_step_x = static_cast<int>(across.step);
-            const std::int64_t tap = p.group_in() * p.out_channels;
-            const auto run = [&](auto constant) {
-                constexpr bool kVectors = decltype(constant)::value;
-                const PixelRows<kVectors> pixels{dy, out.rows, depth, window,
-                                                 static_cast<int>(p.group_out())};
-                WeightRows<kVectors> matrix{};
-                matrix.data = weight + (vertical.first * p.kernel_width + across.first) * tap;
-                matrix.rows = columns;
-                matrix.depth = depth;
-                matrix.taps_across = window.taps_across;
-                matrix.channels = window.channels;
-                matrix.tap_row = vertical.every * p.kernel_width * tap;
-                matrix.tap_column = across.every * tap;
-                matrix.pitch = p.out_channels;
-                matrix.group_step = static_cast<int>(p.group_out());
-                launch_product("convolution", describe("backward data", p), pixels, matrix, out,
-                               epilogue, depth, static_cast<int>(p.groups), allocate, stream);
-            };
-            vectors ? run(std::true_type{}) : run(std::false_type{});
-        }
-    }
+    Rows<T> out;
+    out.data = dx + py * row + px * p.in_channels;
+    out.rows = checked_int("pixels of the image", p.batch * height * width);
+    out.columns = columns;
+    out.grid = divider(height * width);
+    out.width = divider(width);
+    out.image_step = p.in_height * row;
+    out.row_step = p.stride_height * row;
+    out.pixel_step = p.stride_width * p.in_channels;
+    out.group_step = columns;
+    out.vectors = four_aligned(dx, p.in_channels, columns);
+    Window window{};
+    window.height = static_cast<int>(p.out_height);
+    window.width = static_cast<int>(p.out_width);
+    window.grid = out.grid;
+    window.grid_width = out.width;
+    window.grid_height = static_cast<int>(height);
+    window.origin_y = static_cast<int>(vertical.origin);
+    window.origin_x = static_cast<int>(across.origin);
+    window.step_y = window.step_x = 1;
+    window.taps_across = divider(across.count);
+    window.channels = divider(p.group_out());
+    window.tap_step_y = static_cast<int>(vertical.step);
+    window.tap_step_x = static_cast<int>(across.step);
+    const std::int64_t tap = p.group_in() * p.out_channels;
+    checked_int("elements of the weight", p.taps() * tap);
+    const ProductTask<T> task{"convolution", describe("backward data", p), out,      epilogue,
+                              depth,         static_cast<int>(p.groups),   allocate, stream};
+    const bool pieces = in_pieces(dy, p.out_channels, p.group_out()) && aligned_to(16, weight);
+    with_piece<Product>(pieces, [&](auto piece) {
+        window.pixel = pixel_pieces(p.outputs(), p.out_channels, piece);
+        const Pixels<Product, piece> pixels{dy, out.rows, depth, window,
+                                            static_cast<int>(p.group_out())};
+        Weights<Product, piece> matrix{};
+        matrix.data = weight + (vertical.first * p.kernel_width + across.first) * tap;
+        matrix.rows = columns;
+        matrix.depth = depth;
+        matrix.taps_across = window.taps_across;
+        matrix.channels = window.channels;
+        matrix.tap_row = static_cast<int>(vertical.every * p.kernel_width * tap / piece);
+        matrix.tap_column = static_cast<int>(across.every * tap / piece);
+        matrix.pitch = static_cast<int>(p.out_channels / piece);
+        matrix.group_step = static_cast<int>(p.group_out());
+        Product::run(pixels, matrix, task);
+    });
 }
 
-void convolution_backward_weight(const ConvolutionProblem& p, const float* dy, const float* x,
-                                 float* dw, const Allocate& allocate, cudaStream_t stream) {
+template <class Product, class T>
+void backward_weight(const ConvolutionProblem& p, const T* dy, const T* x, T* dw,
+                     const Allocate& allocate, cudaStream_t stream) {
     const int depth = checked_int("pixels of the output", p.outputs());
     const int columns = static_cast<int>(p.group_out());
-    Rows out;
+    Rows<T> out;
     out.data = dw;
     out.rows = checked_int("elements of a filter", p.taps() * p.group_in());
     out.columns = columns;
     out.grid = out.width = divider(out.rows);
     out.pixel_step = p.out_channels;
     out.group_step = columns;
-    const bool columns_aligned = columns % 4 == 0 && p.out_channels % 4 == 0;
-    out.vectors = columns_aligned && aligned(dw);
-    const bool vectors = columns_aligned && aligned(dy) && aligned(x) && p.group_in() % 4 == 0 &&
-                         p.in_channels % 4 == 0;
-    const auto run = [&](auto constant) {
-        constexpr bool kVectors = decltype(constant)::value;
-        const TapRows<kVectors> pixels{x, out.rows, depth, forward_window(p),
-                                       static_cast<int>(p.group_in())};
-        const AlongRows<kVectors> gradient{dy, columns, depth, p.out_channels, columns};
-        launch_product("convolution", describe("backward weight", p), pixels, gradient, out,
-                       Epilogue{}, depth, static_cast<int>(p.groups), allocate, stream);
-    };
-    vectors ? run(std::true_type{}) : run(std::false_type{});
+    out.vectors = four_aligned(dw, p.out_channels, columns);
+    const ProductTask<T> task{
+        "convolution", describe("backward weight", p), out,      Epilogue<T>{},
+        depth,         static_cast<int>(p.groups),     allocate, stream};
+    const bool pieces =
+        in_pieces(dy, p.out_channels, columns) && in_pieces(x, p.in_channels, p.group_in());
+    with_piece<Product>(pieces, [&](auto piece) {
+        const Taps<Product, piece> pixels{x, out.rows, depth, forward_window(p, piece),
+                                          static_cast<int>(p.group_in())};
+        const int pitch = pixel_pieces(depth, p.out_channels, piece);
+        const Columns<Product, piece> gradient{dy, columns, depth, pitch, columns};
+        Product::run(pixels, gradient, task);
+    });
 }
+
+}  // namespace
+
+template <class T>
+void convolution_forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
+                         const Epilogue<T>& epilogue, Arithmetic arithmetic,
+                         const Allocate& allocate, cudaStream_t stream) {
+    with_product<T>(arithmetic, [&](auto product) {
+        forward<decltype(product)>(p, x, weight, y, epilogue, allocate, stream);
+    });
+}
+
+template <class T>
+void convolution_backward_input(const ConvolutionProblem& p, const T* dy, const T* weight, T* dx,
+                                const Epilogue<T>& epilogue, Arithmetic arithmetic,
+                                const Allocate& allocate, cudaStream_t stream) {
+    with_product<T>(arithmetic, [&](auto product) {
+        for (std::int64_t py = 0; py < std::min(p.stride_height, p.in_height); ++py) {
+            for (std::int64_t px = 0; px < std::min(p.stride_width, p.in_width); ++px) {
+                backward_phase<decltype(product)>(p, py, px, dy, weight, dx, epilogue, allocate,
+                                                  stream);
+            }
+        }
+    });
+}
+
+template <class T>
+void convolution_backward_weight(const ConvolutionProblem& p, const T* dy, const T* x, T* dw,
+                                 Arithmetic arithmetic, const Allocate& allocate,
+                                 cudaStream_t stream) {
+    with_product<T>(arithmetic, [&](auto product) {
+        backward_weight<decltype(product)>(p, dy, x, dw, allocate, stream);
+    });
+}
+
+#define PYCONV_CONVOLUTION(T)                                                                    \
+    template void convolution_forward(const ConvolutionProblem&, const T*, const T*, T*,         \
+                                      const Epilogue<T>&, Arithmetic, const Allocate&,           \
+                                      cudaStream_t);                                             \
+    template void convolution_backward_input(const ConvolutionProblem&, const T*, const T*, T*,  \
+                                             const Epilogue<T>&, Arithmetic, const Allocate&,    \
+                                             cudaStream_t);                                      \
+    template void convolution_backward_weight(const ConvolutionProblem&, const T*, const T*, T*, \
+                                              Arithmetic, const Allocate&, cudaStream_t)
+PYCONV_CONVOLUTION(float);
+PYCONV_CONVOLUTION(half);
+PYCONV_CONVOLUTION(bfloat16);
 
 }  // namespace pyconv::cuda

@@ -1,0 +1,8 @@
+#include "cuda/dense/simt.cuh"
+
+namespace pyconv::cuda {
+
+PYCONV_INSTANCES(Taps, Columns, SimtProduct);
+PYCONV_INSTANCES(Taps, Weights, SimtProduct);
+
+}  // namespace pyconv::cuda
