@@ -448,7 +448,22 @@ def _cuda_mover(number: int) -> Any:
     try:
         import cupy
     except ImportError as error:
-        raise ImportError('to: "cuda" needs CuPy, and this build has no CUDA backend') from error
+        raise ImportError(
+            'to: "cuda" needs CuPy: pip install "pyconv[cuda13]", or "pyconv[cuda12]"'
+        ) from error
+    try:
+        from pyconv import _cuda  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            'to: "cuda" needs pyconv installed from source with '
+            f"-C cmake.define.PYCONV_CUDA=ON ({error})"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(f'to: "cuda" needs a GPU and NVIDIA\'s driver ({error})') from None
+    if number >= count:
+        raise RuntimeError(f'to: there is no "cuda:{number}", but {count} GPUs, counted from 0')
 
     def move(array: Any) -> Any:
         with cupy.cuda.Device(number):

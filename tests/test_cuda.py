@@ -73,6 +73,42 @@ def test_without_the_extension_the_message_says_what_to_install(run, pretended):
         run(pretended)
 
 
+class NoDriverError(RuntimeError):
+    """What CuPy raises."""
+
+
+def without_driver() -> int:
+    raise NoDriverError("no driver")
+
+
+def cupy_with(count: Callable[[], int]) -> Any:
+    """A CuPy on a machine with so many GPUs."""
+    runtime = types.SimpleNamespace(getDeviceCount=count, CUDARuntimeError=NoDriverError)
+    return types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime), ndarray=int)
+
+
+@pytest.mark.parametrize(
+    ("modules", "error", "message"),
+    [
+        (dict(cupy=None), ImportError, r'needs CuPy: pip install "pyconv\[cuda13\]"'),
+        ({"cupy": cupy_with(lambda: 1), "pyconv._cuda": None}, ImportError,
+         "needs pyconv installed from source with -C cmake.define.PYCONV_CUDA=ON"),
+        ({"cupy": cupy_with(without_driver)}, RuntimeError, "needs a GPU and NVIDIA's driver"),
+        ({"cupy": cupy_with(lambda: 2)}, RuntimeError, 'there is no "cuda:2", but 2 GPUs'),
+    ],
+)  # fmt: skip
+def test_moving_says_what_is_missing(modules, error, message, monkeypatch):
+    monkeypatch.setattr(pyconv, "_cuda", types.ModuleType("pyconv._cuda"), raising=False)
+    monkeypatch.setitem(sys.modules, "pyconv._cuda", pyconv._cuda)
+    if modules.get("pyconv._cuda", 1) is None:
+        monkeypatch.delattr(pyconv, "_cuda")
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    for move in (pyconv.Tensor(np.ones(1)).to, pyconv.nn.Linear(1, 1).to):
+        with pytest.raises(error, match=f"to: .*{message}|to: {message}"):
+            move("cuda:2")
+
+
 # -- which arrays ----------------------------------------------------------------------------------
 
 MATRIX, IMAGE = np.ones((4, 4), FLOAT32), np.ones((1, 4, 4, 4), FLOAT32)

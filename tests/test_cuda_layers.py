@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from backends import on_device
+from PIL import Image
 
 import pyconv
 from pyconv import EarlyStopping, Trainer, functional, io, models, nn, optim, training
 from pyconv import functional as F  # noqa: N812
 from pyconv.autograd import Tensor, cat, grad, maximum, minimum, no_grad, stack, where
+from pyconv.cli import main
 from pyconv.data import DataLoader
 from pyconv.data import transforms as T  # noqa: N812
 
@@ -454,6 +457,37 @@ def test_predict_and_evaluate() -> None:
     scores = [t.evaluate(data) for t in trainers]
     assert scores[0]["accuracy"] == scores[1]["accuracy"]
     assert scores[1]["loss"] == pytest.approx(scores[0]["loss"], rel=1e-5)
+
+
+def test_the_command_trains_as_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x, y = pictures(60)
+    for i, picture in enumerate(x[:, 0]):
+        path = tmp_path / "pictures" / f"kind{y[i]}" / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    histories, scores = [], []
+    for device in ("cpu", "cuda"):
+        arguments = ["train", "--data", "pictures", "--device", device, "--model-option", "width=4",
+                     "--epochs", "2", "--batch-size", "16", "--quiet", "--json",
+                     "-o", device, "--checkpoint", f"{device}.checkpoint"]  # fmt: skip
+        assert main(arguments) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert found["device"] == device
+        scores.append(found["test_loss"])
+        checkpoint = io.load_state(f"{device}.checkpoint")[1]["checkpoint"]
+        histories.append(numbers(checkpoint["history"]))
+    np.testing.assert_allclose(histories[1], histories[0], rtol=1e-3)
+    assert scores[1] == pytest.approx(scores[0], rel=1e-3)
+    for command in ("evaluate", "predict"):
+        files = ["pictures/kind0/00.png"] if command == "predict" else []
+        texts = []
+        for device in ("cpu", "cuda"):
+            assert main([command, "cuda", *files, "--device", device]) == 0
+            texts.append(capsys.readouterr().out)
+        assert texts[0].split()[:4] == texts[1].split()[:4]
 
 
 def test_training_gives_its_memory_back() -> None:

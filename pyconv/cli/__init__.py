@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         named = error.strerror and error.filename is not None
         _complain(program, f"{error.filename}: {error.strerror}" if named else error)
         return FAILED
-    except (ValueError, TypeError, ImportError, MemoryError) as error:
+    except (ValueError, TypeError, ImportError, MemoryError, RuntimeError) as error:
         _complain(program, str(error) or type(error).__name__)
         return FAILED
     return DONE
