@@ -7,10 +7,12 @@ Kernels whose occupancy is planned say so by __launch_bounds__, which holds thei
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +24,8 @@ def report(source: Path, architecture: str, folder: str) -> str:
     """What ptxas says of a file."""
     command = [
         "nvcc", "-std=c++17", f"-arch=sm_{architecture}", "-cubin", "-Xptxas=-v", "-I", "csrc",
-        "-o", f"{folder}/{source.stem}.cubin", str(source.relative_to(ROOT)),
+        "-o", f"{folder}/{source.parent.name}-{source.stem}-{architecture}.cubin",
+        str(source.relative_to(ROOT)),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
@@ -45,14 +48,16 @@ def faults(text: str) -> tuple[int, list[str]]:
 def main(architectures: list[str]) -> int:
     """0 if no kernel has a fault."""
     failed = False
-    with tempfile.TemporaryDirectory() as folder:
-        for source in sorted((ROOT / "csrc" / "cuda").rglob("*.cu")):
-            for architecture in architectures:
-                count, found = faults(report(source, architecture, folder))
-                print(f"{source.relative_to(ROOT)} for sm_{architecture}: {count} kernels")
-                for fault in found:
-                    print(f"  {fault}")
-                    failed = True
+    sources = sorted((ROOT / "csrc" / "cuda").rglob("*.cu"))
+    jobs = [(source, architecture) for source in sources for architecture in architectures]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        reports = pool.map(lambda job: report(*job, folder), jobs)
+        for (source, architecture), text in zip(jobs, reports, strict=True):
+            count, found = faults(text)
+            print(f"{source.relative_to(ROOT)} for sm_{architecture}: {count} kernels", flush=True)
+            for fault in found:
+                print(f"  {fault}")
+                failed = True
     return int(failed)
 
 

@@ -19,7 +19,7 @@ std::vector<Isa> detect() {
         }
     }
 #endif
-    found.push_back(Isa::emulated512);
+    PYCONV_EMULATED(found.push_back(Isa::emulated512);)
     return found;
 }
 

@@ -26,27 +26,34 @@ Isa default_isa();
 
 }  // namespace pyconv
 
+// Builds for sanitizers go without the emulation: it is the source of avx512 once more.
+#ifdef PYCONV_NO_EMULATION
+#define PYCONV_EMULATED(...)
+#else
+#define PYCONV_EMULATED(...) __VA_ARGS__
+#endif
+
 // Declares the table of a family's micro-kernels for each instruction set, and NAME(isa) that
 // finds it. KERNELS is a class template over the element type.
 #if defined(__x86_64__) || defined(_M_X64)
 #define PYCONV_X86 1
-#define PYCONV_KERNEL_TABLE(KERNELS, NAME)                           \
-    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)                   \
-    PYCONV_KERNEL_TABLE_OF(avx2, KERNELS, NAME)                      \
-    PYCONV_KERNEL_TABLE_OF(avx512, KERNELS, NAME)                    \
-    PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME)               \
-    template <class T>                                               \
-    const KERNELS<T>& NAME(Isa isa) {                                \
-        switch (isa) {                                               \
-            case Isa::avx2:                                          \
-                return *avx2::NAME(static_cast<T*>(nullptr));        \
-            case Isa::avx512:                                        \
-                return *avx512::NAME(static_cast<T*>(nullptr));      \
-            case Isa::emulated512:                                   \
-                return *emulated512::NAME(static_cast<T*>(nullptr)); \
-            default:                                                 \
-                return *generic::NAME(static_cast<T*>(nullptr));     \
-        }                                                            \
+#define PYCONV_KERNEL_TABLE(KERNELS, NAME)                                                        \
+    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)                                                \
+    PYCONV_KERNEL_TABLE_OF(avx2, KERNELS, NAME)                                                   \
+    PYCONV_KERNEL_TABLE_OF(avx512, KERNELS, NAME)                                                 \
+    PYCONV_EMULATED(PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME))                           \
+    template <class T>                                                                            \
+    const KERNELS<T>& NAME(Isa isa) {                                                             \
+        switch (isa) {                                                                            \
+            case Isa::avx2:                                                                       \
+                return *avx2::NAME(static_cast<T*>(nullptr));                                     \
+            case Isa::avx512:                                                                     \
+                return *avx512::NAME(static_cast<T*>(nullptr));                                   \
+                PYCONV_EMULATED(                                                                  \
+                    case Isa::emulated512 : return *emulated512::NAME(static_cast<T*>(nullptr));) \
+            default:                                                                              \
+                return *generic::NAME(static_cast<T*>(nullptr));                                  \
+        }                                                                                         \
     }
 #else
 #define PYCONV_KERNEL_TABLE(KERNELS, NAME)                                            \
