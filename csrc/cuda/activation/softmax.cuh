@@ -3,6 +3,7 @@
 // has one place in outer and inner is a row here, its elements `inner` apart.
 #pragma once
 
+#include <algorithm>
 #include <cfloat>
 #include <string>
 
@@ -81,8 +82,9 @@ struct RowInputs {
     const T* array[kInputs];
 };
 
-inline constexpr int kRowThreads = 256;
-inline constexpr int kLine = 128;                       // bytes
+inline constexpr int kRowThreads = 128;
+inline constexpr int kLine = 128;         // bytes
+inline constexpr int kWantedTiles = 256;  // two for each multiprocessor of the largest devices
 inline constexpr std::int64_t kMostShared = 47 * 1024;  // beside what merge_lanes has
 
 // -- rows together in shared memory
@@ -110,13 +112,20 @@ struct RowTiles {
             const int at_once = kRowThreads / t.lanes / t.inner;
             return at_once > 0 ? at_once : 1;
         };
-        // Lanes that divide the length leave an odd rest: their rows begin in different banks.
+        const auto fits = [&] {
+            return outers() * bytes * inputs <= kMostShared * 2 / 3 &&
+                   kRowThreads / t.lanes <= outers() * s.inner;
+        };
+        const auto too_few_blocks = [&] {
+            return s.inner == 1 && s.length >= std::max(128, 8 * t.lanes) &&
+                   s.outer < kWantedTiles * outers();
+        };
+        // Lanes that divide the length leave an odd rest: their rows begin in different banks. So
+        // does a whole warp with one row.
         t.lanes = 1;
         while (s.inner == 1 && t.lanes < 32 && s.length % (2 * t.lanes) == 0) t.lanes *= 2;
-        while (t.lanes < kRowThreads && (outers() * bytes * inputs > kMostShared * 2 / 3 ||
-                                         kRowThreads / t.lanes > outers() * s.inner)) {
-            t.lanes *= 2;
-        }
+        if (s.inner == 1 && t.lanes < 32 && (!fits() || too_few_blocks())) t.lanes = 32;
+        while (t.lanes < kRowThreads && (!fits() || too_few_blocks())) t.lanes *= 2;
         t.outers = outers();
         const std::int64_t room = divide_up(t.outers * bytes, kLine) * kLine + kLine;
         t.kept = room * inputs <= kMostShared;

@@ -52,35 +52,44 @@ struct Gradient {
     float rows, scale;
 };
 
-// d_logits = scale (p - 1 at the target), for N neighbours in each thread; what is left behind the
-// last N goes to the first threads of the grid.
+// d_logits = scale (p - 1 at the target), for N neighbours in each thread.
 template <int N, class T>
 __global__ void __launch_bounds__(kRowThreads)
     gradient_kernel(const Gradient g, const T* __restrict__ p, T* __restrict__ d_logits) {
-    const int thread = static_cast<int>(blockIdx.x * kRowThreads + threadIdx.x);
+    constexpr int kElements = kRowThreads * N;
+    __shared__ int target_of[kElements + 1];  // of the block's rows, -1 where it is none
+    const int begin = static_cast<int>(blockIdx.x) * kElements;
+    const int end = min(begin + kElements, g.count), thread = static_cast<int>(threadIdx.x);
     const int classes = static_cast<int>(g.classes.divisor);
+    const int first_row = g.classes.divide(begin), rows = g.classes.divide(end - 1) + 1 - first_row;
+    for (int r = thread; r < rows; r += kRowThreads) {
+        const std::int64_t target = g.targets[first_row + r];
+        target_of[r] = target >= 0 && target < classes ? static_cast<int>(target) : -1;
+    }
+    __syncthreads();
     const float scale = g.d_loss ? *g.d_loss / g.rows : g.scale;
     const auto apply = [&](auto width, int at) {
         constexpr int kWidth = decltype(width)::value;
         float x[kWidth];
         load_floats(p + at, x);
         int column;
-        int row = g.classes.divide(at, column);
-        std::int64_t target = g.targets[row];
+        int row = g.classes.divide(at, column) - first_row;
+        int target = target_of[row];
 #pragma unroll
         for (int i = 0; i < kWidth; ++i) {
-            x[i] = (column == target ? x[i] - 1 : x[i]) * scale;
-            if (target < 0 || target >= classes) x[i] = NAN;
+            x[i] = target < 0 ? NAN : (column == target ? x[i] - 1 : x[i]) * scale;
             if (++column == classes && i + 1 < kWidth) {
                 column = 0;
-                target = g.targets[++row];
+                target = target_of[++row];
             }
         }
         store_floats(d_logits + at, x);
     };
-    if (thread < g.count / N) apply(std::integral_constant<int, N>{}, thread * N);
-    if (N > 1 && thread < g.count % N) {
-        apply(std::integral_constant<int, 1>{}, g.count / N * N + thread);
+    const int at = begin + thread * N;
+    if (at + N <= end) {
+        apply(std::integral_constant<int, N>{}, at);
+    } else {
+        for (int i = at; i < end; ++i) apply(std::integral_constant<int, 1>{}, i);
     }
 }
 
