@@ -58,18 +58,4 @@ void with_lanes(bool packs, F&& f) {
     packs ? f(std::integral_constant<int, kPack<T>>{}) : f(std::integral_constant<int, 1>{});
 }
 
-template <int N, class T>
-__device__ void load_floats(const T* from, float (&to)[N]) {
-    const Pack<T, N> pack = load_pack<N>(from);
-#pragma unroll
-    for (int i = 0; i < N; ++i) to[i] = widen(pack.value[i]);
-}
-template <int N, class T>
-__device__ void store_floats(T* to, const float (&from)[N]) {
-    Pack<T, N> pack;
-#pragma unroll
-    for (int i = 0; i < N; ++i) pack.value[i] = narrow<T>(from[i]);
-    store_pack(to, pack);
-}
-
 }  // namespace pyconv::cuda

@@ -7,41 +7,45 @@ namespace pyconv::cuda {
 
 namespace {
 
-// The softmax and its logarithm at one place, which the lane that has it stores.
+// The softmax, and its logarithm at one place: from the lane that has it.
 struct CrossEntropy : Exponentials {
+    static constexpr bool kTotals = true;
     const std::int64_t* targets;
-    float* losses;
+    float* totals;  // of each block's losses
 
-    CrossEntropy(const std::int64_t* targets_, float* losses_)
-        : targets(targets_), losses(losses_) {}
+    CrossEntropy(const std::int64_t* targets_, float* totals_)
+        : targets(targets_), totals(totals_) {}
     template <class T>
-    __device__ void finish(RowState& s, std::int64_t row, const T* logits, int length, int lane,
-                           int lanes) const {
+    __device__ float finish(RowState& s, std::int64_t row, const T* logits, int length, int lane,
+                            int lanes) const {
         const std::int64_t target = targets[row];
+        float loss = 0;
         if (target < 0 || target >= length) {
-            if (lane == 0) losses[row] = NAN;
+            loss = NAN;
         } else if (lane == static_cast<int>(target) % lanes) {
-            losses[row] = logf(s.sum) - (widen(logits[target]) - s.top);
+            loss = logf(s.sum) - (widen(logits[target]) - s.top);
         }
         s.sum = 1 / s.sum;
+        return loss;
     }
     __device__ float result(const RowState& s, const RowElement<1>& x) const {
         return exp_of_negative(x.value[0] - s.top) * s.sum;
     }
 };
 
-// One block: each thread adds its share, then halves are added.
+// One block: each thread adds its share of the totals, then halves are added.
 __global__ void __launch_bounds__(kRowThreads)
-    mean_kernel(const float* values, std::int64_t n, float* mean) {
+    mean_kernel(const float* totals, int count, double rows, float* mean) {
     __shared__ double parts[kRowThreads];
+    const int thread = static_cast<int>(threadIdx.x);
     double sum = 0;
-    for (std::int64_t i = threadIdx.x; i < n; i += kRowThreads) sum += values[i];
-    parts[threadIdx.x] = sum;
+    for (int i = thread; i < count; i += kRowThreads) sum += totals[i];
+    parts[thread] = sum;
     for (int half = kRowThreads / 2; half > 0; half /= 2) {
         __syncthreads();
-        if (static_cast<int>(threadIdx.x) < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+        if (thread < half) parts[thread] += parts[thread + half];
     }
-    if (threadIdx.x == 0) *mean = static_cast<float>(parts[0] / static_cast<double>(n));
+    if (thread == 0) *mean = static_cast<float>(parts[0] / rows);
 }
 
 struct Gradient {
@@ -98,13 +102,15 @@ __global__ void __launch_bounds__(kRowThreads)
 template <class T>
 void cross_entropy(const T* logits, const std::int64_t* targets, std::int64_t rows, std::int64_t n,
                    T* probabilities, float* loss, const Allocate& allocate, cudaStream_t stream) {
-    float* const losses = static_cast<float*>(allocate(rows * sizeof(float)));
+    const RowTiles tiles = RowTiles::of<T>({rows, n, 1}, 1);
+    const std::int64_t blocks = tiles.blocks();
+    float* const totals = static_cast<float*>(allocate(blocks * sizeof(float)));
     if (rows > 0) {
-        const RowTiles tiles = RowTiles::of<T>({rows, n, 1}, 1);
-        run_row_tiles<T>("cross_entropy", tiles, CrossEntropy(targets, losses), {{logits}},
+        run_row_tiles<T>("cross_entropy", tiles, CrossEntropy(targets, totals), {{logits}},
                          probabilities, stream);
     }
-    mean_kernel<<<1, kRowThreads, 0, stream>>>(losses, rows, loss);
+    mean_kernel<<<1, kRowThreads, 0, stream>>>(totals, static_cast<int>(blocks),
+                                               static_cast<double>(rows), loss);
     check_launch("cross_entropy", "mean of " + std::to_string(rows));
 }
 
