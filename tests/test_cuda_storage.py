@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_activation
+import test_normalization
 from backends import MISSING, to_device, to_host
 from tolerances import (
     assert_exact,
@@ -51,6 +53,311 @@ def assert_rounded(actual: Any, expected: Array, magnitude: Array, n: int) -> No
     relative, smallest = ROUNDING[actual.dtype.name]
     bound = of_the_sum + relative * (abs(expected) + of_the_sum) + smallest
     assert_within(to_host(actual).astype(np.float64), expected, bound)
+
+
+def rounded_bound(storage: str, expected: Array, bound: Array | float) -> Array:
+    """What rounding adds to a float32 result that is within `bound`."""
+    relative, smallest = ROUNDING[storage]
+    finite = np.nan_to_num(expected, posinf=0, neginf=0)
+    return bound + relative * (abs(finite) + bound) + smallest
+
+
+def as_stored(x: Array, dtype: np.dtype) -> tuple[Any, Array]:
+    """The array as it lies, stored on the device, and its values in float64."""
+    rounded = x.astype(dtype)
+    return to_device(rounded), rounded.astype(np.float64)
+
+
+# -- activations -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", test_activation.NAMES)
+def test_activations(name: str, storage: np.dtype, rng: np.random.Generator) -> None:
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan]
+    values = np.concatenate([np.linspace(-30, 30, 3000), np.logspace(-8, 1, 500), special])
+    x, wide = as_stored(values, storage)
+    for start in (0, 1):  # in accesses of 16 bytes and one by one
+        y = getattr(kernels, name)(x[start:])
+        expected = getattr(reference, name)(wide[start:])
+        assert y.dtype == storage
+        bound = test_activation.forward_bound(name, wide[start:].astype(np.float32), expected)
+        bound = np.nan_to_num(bound, posinf=0)
+        bound = rounded_bound(storage.name, expected, bound)
+        assert_within(to_host(y).astype(np.float64), expected, bound)
+
+
+@pytest.mark.parametrize("name", test_activation.NAMES)
+def test_gradients_of_activations(name: str, storage: np.dtype, rng: np.random.Generator) -> None:
+    values = np.concatenate([np.linspace(-30, 30, 3000), np.logspace(-8, 1, 500)])
+    x, wide = as_stored(values, storage)
+    dy, wide_dy = as_stored(rng.uniform(-2, 2, values.shape), storage)
+    dx = getattr(kernels, f"{name}_backward")(dy, x)
+    expected = getattr(reference, f"{name}_backward")(wide_dy, wide)
+    bound = test_activation.backward_bound(
+        name, wide_dy, np.where(wide == 0, 1e-30, wide).astype(np.float32), expected
+    )
+    bound = rounded_bound(storage.name, expected, bound)
+    assert_within(to_host(dx).astype(np.float64), expected, bound)
+
+
+# A few rows to a block, rows that a block shares, rows that no block keeps; and side by side: in
+# tiles with what lies behind them, kept by their threads, not kept.
+ROWS: list[tuple[tuple[int, ...], int]] = [
+    ((300, 10), 1), ((70, 33), 1), ((3, 1000), 1), ((2, 30_000), 1),
+    ((5, 21, 7), 1), ((2, 40, 611), 1), ((1, 500, 101), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape, axis", ROWS)
+def test_softmaxes(shape: tuple[int, ...], axis: int, dtype: str, rng: np.random.Generator) -> None:
+    if dtype == "bfloat16":
+        storage = np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    else:
+        storage = np.dtype(dtype)
+    x, wide = as_stored(rng.uniform(-8, 8, shape), storage)
+    check_softmaxes(x, wide, axis, rng)
+
+
+def check_softmaxes(x: Any, wide: Array, axis: int, rng: np.random.Generator) -> None:
+    eps, n, storage = 2.0**-23, wide.shape[axis], x.dtype
+
+    def check(actual: Any, expected: Array, bound: Array) -> None:
+        assert actual.dtype == storage
+        if storage != np.float32:
+            bound = rounded_bound(storage.name, expected, bound)
+        assert_within(to_host(actual).astype(np.float64), expected, bound + 2.0**-126)
+
+    distance = abs(wide - wide.max(axis, keepdims=True))
+    expected = reference.softmax(wide, axis)
+    p = kernels.softmax(x, axis)
+    check(p, expected, (4 + n / 8 + distance.max(axis, keepdims=True)) * eps * expected)
+    expected = reference.log_softmax(wide, axis)
+    y = kernels.log_softmax(x, axis)
+    check(y, expected, (4 + n / 8 + distance + abs(expected)) * eps)
+
+    dy, wide_dy = as_stored(rng.uniform(-1, 1, wide.shape), storage)
+    wide_p, wide_y = (to_host(a).astype(np.float64) for a in (p, y))
+    expected = reference.softmax_backward(wide_dy, wide_p, axis)
+    magnitude = wide_p * (abs(wide_dy) + abs(wide_dy * wide_p).sum(axis, keepdims=True))
+    check(kernels.softmax_backward(dy, p, axis), expected, (4 + n / 8) * eps * magnitude)
+    expected = reference.log_softmax_backward(wide_dy, wide_y, axis)
+    magnitude = abs(wide_dy) + np.exp(wide_y) * abs(wide_dy).sum(axis, keepdims=True)
+    check(kernels.log_softmax_backward(dy, y, axis), expected, (4 + n / 8) * eps * magnitude)
+
+
+def test_softmax_of_many_columns(rng: np.random.Generator) -> None:
+    """So many that threads take several."""
+    for dtype, lanes in (("float32", 4), ("float16", 8)):
+        columns = 2**16 * lanes // 2
+        x, wide = as_stored(rng.uniform(-8, 8, (2, 2, 1, columns)), np.dtype(dtype))
+        check_softmaxes(x, wide, 1, rng)
+
+
+# -- cross-entropy ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (150, 10), (7, 33), (5, 1000), (3, 30_000)])
+def test_cross_entropy(shape: Any, storage: np.dtype, rng: np.random.Generator) -> None:
+    x, wide = as_stored(rng.uniform(-8, 8, shape), storage)
+    targets = rng.integers(0, shape[1], shape[0])
+    loss, p = kernels.cross_entropy(x, to_device(targets))
+    expected, probabilities = reference.cross_entropy(wide, targets)
+    assert loss.dtype == np.float32 and loss.shape == () and p.dtype == storage
+    relative = (4 + shape[1] / 8 + 16) * 2.0**-23
+    assert_within(to_host(loss), np.array(expected), relative + 2.0**-23 * abs(expected))
+    bound = rounded_bound(storage.name, probabilities, relative * probabilities)
+    assert_within(to_host(p).astype(np.float64), probabilities, bound)
+
+    wide_p = to_host(p).astype(np.float64)
+    for dloss in (-0.75, to_device(np.array(2.5, np.float32))):
+        dx = kernels.cross_entropy_backward(p, to_device(targets), dloss)
+        expected = reference.cross_entropy_backward(wide_p, targets, float(dloss))
+        bound = rounded_bound(storage.name, expected, 2.0**-22 * abs(expected))
+        assert_within(to_host(dx).astype(np.float64), expected, bound)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_class_out_of_range_is_nan(dtype: str, rng: np.random.Generator) -> None:
+    x, _ = as_stored(rng.uniform(-1, 1, (9, 10)), np.dtype(dtype))
+    for bad in (-1, 10, -100, 2**40, -(2**63)):
+        targets = np.arange(9)
+        targets[4] = bad
+        loss, p = kernels.cross_entropy(x, to_device(targets))
+        dx = to_host(kernels.cross_entropy_backward(p, to_device(targets)))
+        assert np.isnan(to_host(loss)) and np.isnan(dx[4]).all()
+        assert np.isfinite(to_host(p)).all() and np.isfinite(np.delete(dx, 4, 0)).all()
+
+
+# -- normalisation ---------------------------------------------------------------------------------
+
+# Pixels of few channels that share a row, rows that end within 16 bytes, several blocks, pixels that
+# blocks share, channels one by one.
+IMAGES = [
+    (2, 1, 5, 7), (3, 3, 3, 5), (2, 12, 9, 9), (4, 16, 24, 24), (3, 100, 5, 3), (9, 2056),
+    (5, 1030), (3, 40, 11, 13),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", IMAGES, ids=str)
+def test_batch_norm(shape: Any, storage: np.dtype, rng: np.random.Generator) -> None:
+    c, n, axes = shape[1], np.prod(shape) // shape[1], test_normalization.axes_of(np.empty(shape))
+    x, wide = stored(random_signs(shape, np.float32, rng), storage)
+    residual, added = stored(random_signs(shape, np.float32, rng), storage)
+    gamma, beta = (random_signs((c,), np.float32, rng) for _ in range(2))
+    on_device = [to_device(a) for a in (gamma, beta)]
+    big = gamma.astype(np.float64), beta.astype(np.float64)
+    for activation in (None, "relu", "silu"):
+        how = dict(activation=activation)
+        y, mean, var = kernels.batch_norm_training(x, *on_device, residual=residual, **how)
+        assert y.dtype == storage and mean.dtype == var.dtype == np.float32
+        expected, mean64, var64 = reference.batch_norm_training(wide, *big, residual=added, **how)
+        assert_within(to_host(mean), mean64, sum_bound(np.float32, abs(wide).mean(axis=axes), n))
+        assert_within(to_host(var), var64, sum_bound(np.float32, (wide**2).mean(axis=axes), n))
+        bound = test_normalization.applied_bound(wide, *big, var64, axes, 8) + abs(added)
+        bound = rounded_bound(storage.name, expected, 2.0**-23 * bound * 1.1)  # silu's slope
+        assert_within(to_host(y).astype(np.float64), expected, bound)
+        again = kernels.batch_norm_inference(x, *on_device, mean, var, residual=residual, **how)
+        assert_same_bits(to_host(again), to_host(y))
+
+
+@pytest.mark.parametrize("shape", IMAGES, ids=str)
+def test_gradients_of_batch_norm(shape: Any, storage: np.dtype, rng: np.random.Generator) -> None:
+    c, axes = shape[1], test_normalization.axes_of(np.empty(shape))
+    x, wide = stored(random_signs(shape, np.float32, rng), storage)
+    dy, wide_dy = stored(random_signs(shape, np.float32, rng), storage)
+    y, wide_y = stored(3.5 * random_signs(shape, np.float32, rng), storage)
+    gamma = random_signs((c,), np.float32, rng)
+    mean, var = (f(axis=axes).astype(np.float32) for f in (wide.mean, wide.var))
+    vectors = [to_device(a) for a in (gamma, mean, var)]
+    big = [a.astype(np.float64) for a in (gamma, mean, var)]
+    for activation, dresidual in ((None, True), ("relu", True), ("relu6", False), ("tanh", True)):
+        told = dict(activation=activation, y=None if activation is None else y)
+        actual = kernels.batch_norm_backward(dy, x, *vectors, **told, dresidual=dresidual)
+        told["y"] = None if activation is None else wide_y
+        expected = reference.batch_norm_backward(wide_dy, wide, *big, **told)
+        check_norm_gradients(actual, expected, wide_dy, wide, big, axes, storage, activation)
+
+
+def check_norm_gradients(
+    actual: Any, expected: Any, dy: Array, x: Array, big: Any, axes: Any,
+    storage: np.dtype, activation: Any,
+) -> None:  # fmt: skip
+    """As in test_normalization, and roundings: of dx, and of dz, which is stored and read again."""
+    channel, (gamma, mean, var), n = test_normalization.channel, big, x.size // x.shape[1]
+    relative, _ = ROUNDING[storage.name]
+    dz = abs(dy) * (20 if activation == "tanh" else 1)
+    inverse = 1 / np.sqrt(channel(var, x) + 1e-5)
+    normalised = (abs(x) + abs(channel(mean, x))) * inverse
+    sums = (dz * normalised).sum(axis=axes), dz.sum(axis=axes)
+    assert actual[0].dtype == storage and actual[1].dtype == actual[2].dtype == np.float32
+    assert_within(to_host(actual[1]), expected[1], sum_bound(np.float32, sums[0], n, 8))
+    assert_within(to_host(actual[2]), expected[2], sum_bound(np.float32, sums[1], n, 8))
+    common = (channel(sums[1], x) + normalised * channel(sums[0], x)) / n
+    factor = abs(channel(gamma, x)) * inverse
+    bound = sum_bound(np.float32, factor * (dz + common), n, 8)
+    if activation == "tanh":
+        bound = bound + factor * relative * abs(expected[3])
+    bound = rounded_bound(storage.name, expected[0], bound)
+    assert_within(to_host(actual[0]).astype(np.float64), expected[0], bound)
+    if len(actual) == 4:
+        assert actual[3].dtype == storage
+        exact = 2.0**-22 * abs(dy) * 21 if activation == "tanh" else 0
+        bound = rounded_bound(storage.name, expected[3], exact)
+        assert_within(to_host(actual[3]).astype(np.float64), expected[3], bound)
+
+
+@pytest.mark.parametrize("shape", [s for s in IMAGES if len(s) > 2], ids=str)
+def test_instance_norm(shape: Any, storage: np.dtype, rng: np.random.Generator) -> None:
+    x, wide = stored(random_signs(shape, np.float32, rng), storage)
+    dy, wide_dy = stored(random_signs(shape, np.float32, rng), storage)
+    gamma, beta = (random_signs((shape[1],), np.float32, rng) for _ in range(2))
+    y = kernels.instance_norm(x, to_device(gamma), to_device(beta))
+    plane = tuple(range(2, len(shape)))
+    big = gamma.astype(np.float64), beta.astype(np.float64)
+    expected = reference.instance_norm(wide, *big)
+    var = wide.var(axis=plane)
+    spread = (abs(wide).max(axis=plane) ** 2 / (var + 1e-5)).reshape(*shape[:2], 1, 1)
+    bound = test_normalization.applied_bound(wide, *big, var, plane, 8 * (1 + spread))
+    bound = rounded_bound(storage.name, expected, 2.0**-23 * bound)
+    assert_within(to_host(y).astype(np.float64), expected, bound)
+
+    dx, dgamma, dbeta = kernels.instance_norm_backward(dy, x, to_device(gamma))
+    wanted = reference.instance_norm_backward(wide_dy, wide, big[0])
+    assert dx.dtype == storage and dgamma.dtype == dbeta.dtype == np.float32
+    inverse = 1 / np.sqrt(var + 1e-5).reshape(*shape[:2], 1, 1)
+    normalised = 2 * abs(wide).max(axis=plane, keepdims=True) * inverse
+    slopes = abs(wide_dy) * (1 + normalised + normalised**2)
+    c = 8 * (1 + spread)
+    bound = 2.0**-23 * (8 * c * slopes * normalised).sum(axis=(0, *plane))
+    assert_within(to_host(dgamma), wanted[1], bound)
+    n = wide.size // shape[1]
+    bound = sum_bound(np.float32, abs(wide_dy).sum(axis=(0, *plane)), n)
+    assert_within(to_host(dbeta), wanted[2], bound)
+    magnitude = inverse * (abs(wide_dy) + slopes.mean(axis=plane, keepdims=True)) * (1 + normalised)
+    bound = rounded_bound(storage.name, wanted[0], 2.0**-23 * 8 * c * magnitude)
+    assert_within(to_host(dx).astype(np.float64), wanted[0], bound)
+
+
+def test_images_of_one_type_beside_float32(storage: np.dtype) -> None:
+    x, c = to_device(np.ones((2, 8, 3, 3), storage)), to_device(np.ones(8, np.float32))
+    with pytest.raises(TypeError, match="gamma must be float32 on CUDA, got"):
+        kernels.batch_norm_training(x, c.astype(storage), c)
+    message = f"residual must have the dtype of x, {storage}, got float32"
+    with pytest.raises(TypeError, match=message):
+        kernels.batch_norm_training(x, c, c, residual=x.astype(np.float32))
+    with pytest.raises(TypeError, match="out must be"):
+        kernels.gelu(x, out=x.astype(np.float32))
+    with pytest.raises(TypeError, match="must have the dtype of dy"):
+        kernels.gelu_backward(x.astype(np.float32), x)
+
+
+def test_statistics_that_move(rng: np.random.Generator) -> None:
+    cuda = importlib.import_module("pyconv._cuda")
+    for c in (1, 7, 300):
+        running_mean, running_var, mean, var = (rng.random(c).astype(np.float32) for _ in range(4))
+        moved = [to_device(a) for a in (running_mean, running_var)]
+        cuda.move_statistics(*moved, to_device(mean), to_device(var), 0.1, 1.25)
+        expected = 0.9 * running_mean + 0.1 * mean, 0.9 * running_var + 0.125 * var
+        for a, b in zip(moved, expected, strict=True):
+            assert_within(to_host(a), b.astype(np.float64), 4 * 2.0**-23)
+
+
+def test_nothing_waits_for_the_device(rng: np.random.Generator) -> None:
+    """What waits cannot be captured."""
+    cupy = importlib.import_module("cupy")
+    shape, c = (2, 8, 4, 4), np.ones(8, np.float32)
+    x, dy = (stored(random_signs(shape, np.float32, rng), np.dtype("float16"))[0] for _ in "xy")
+    logits = stored(random_signs((6, 10), np.float32, rng), np.dtype("float16"))[0]
+    targets, ones = to_device(np.arange(6)), to_device(c)
+
+    def all_results() -> list[Any]:
+        loss, p = kernels.cross_entropy(logits, targets)
+        return [
+            kernels.gelu(x), kernels.gelu_backward(dy, x), kernels.softmax(x, 1),
+            kernels.softmax_backward(dy, x, 1), loss, p,
+            kernels.cross_entropy_backward(p, targets, loss),
+            *kernels.batch_norm_training(x, ones, ones, activation="relu"),
+            kernels.batch_norm_inference(x, ones, ones, ones, ones),
+            *kernels.batch_norm_backward(dy, x, ones, ones, ones, activation="relu", y=x),
+            kernels.instance_norm(x), *kernels.instance_norm_backward(dy, x),
+        ]  # fmt: skip
+
+    stream = cupy.cuda.Stream(non_blocking=True)
+    pool = cupy.cuda.MemoryPool()
+    with cupy.cuda.using_allocator(pool.malloc), stream:
+        kept = all_results()  # the pool now has the memory
+        expected = [to_host(a) for a in kept]
+        del kept
+        stream.synchronize()
+        stream.begin_capture()
+        results = all_results()
+        graph = stream.end_capture()
+        graph.launch(stream)
+        stream.synchronize()
+        for a, b in zip(results, expected, strict=True):
+            assert_same_bits(to_host(a), b)
+        del results, graph
 
 
 # -- pools -----------------------------------------------------------------------------------------

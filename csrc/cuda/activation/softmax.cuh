@@ -3,6 +3,7 @@
 // has one place in outer and inner is a row here, its elements `inner` apart.
 #pragma once
 
+#include <algorithm>
 #include <cfloat>
 #include <string>
 
@@ -26,11 +27,13 @@ struct RowElement {
 };
 
 // A rule says how many arrays there are, how an element joins a state and how states are merged
-// (in either order: the same bits), what is done once a row, and what becomes of an element.
+// (in either order: the same bits), what is done once a row, and what becomes of an element. Where
+// it has kTotals, the lanes' results of the former are added, and stored for each block.
 
 // The largest x, and the sum of exp(x - top): one pass (Milakov and Gimelshein, 2018).
 struct Exponentials {
     static constexpr int kInputs = 1;
+    static constexpr bool kTotals = false;
     static __device__ void add(RowState& s, const RowElement<1>& x) {
         const float top = fmaxf(s.top, x.value[0]);  // NaN is lost here, and found below
         s.sum = fmaf(s.sum, exp_of_negative(s.top - top), exp_of_negative(x.value[0] - top));
@@ -48,8 +51,9 @@ struct Softmax : Exponentials {
 
     explicit Softmax(bool logarithm) : logarithm(logarithm) {}
     template <class T>
-    __device__ void finish(RowState& s, std::int64_t, const T*, int, int, int) const {
+    __device__ float finish(RowState& s, std::int64_t, const T*, int, int, int) const {
         s.sum = logarithm ? logf(s.sum) : 1 / s.sum;
+        return 0;
     }
     __device__ float result(const RowState& s, const RowElement<1>& x) const {
         const float z = x.value[0] - s.top;
@@ -60,6 +64,7 @@ struct Softmax : Exponentials {
 // From dy and the result y: y (dy - sum y dy), and dy - exp(y) sum dy.
 struct SoftmaxGradient {
     static constexpr int kInputs = 2;
+    static constexpr bool kTotals = false;
     bool logarithm;
 
     __device__ void add(RowState& s, const RowElement<2>& v) const {
@@ -69,7 +74,9 @@ struct SoftmaxGradient {
         return {a.top, a.sum + b.sum};
     }
     template <class T>
-    __device__ void finish(RowState&, std::int64_t, const T*, int, int, int) const {}
+    __device__ float finish(RowState&, std::int64_t, const T*, int, int, int) const {
+        return 0;
+    }
     __device__ float result(const RowState& s, const RowElement<2>& v) const {
         const float dy = v.value[0], y = v.value[1];
         return logarithm ? fmaf(-expf(y), s.sum, dy) : y * (dy - s.sum);
@@ -81,8 +88,9 @@ struct RowInputs {
     const T* array[kInputs];
 };
 
-inline constexpr int kRowThreads = 256;
-inline constexpr int kLine = 128;                       // bytes
+inline constexpr int kRowThreads = 128;
+inline constexpr int kLine = 128;         // bytes
+inline constexpr int kWantedTiles = 256;  // two for each multiprocessor of the largest devices
 inline constexpr std::int64_t kMostShared = 47 * 1024;  // beside what merge_lanes has
 
 // -- rows together in shared memory
@@ -98,6 +106,8 @@ struct RowTiles {
     bool kept;        // in shared memory; else (one row) read twice from where it lies
     int input_bytes;  // of shared memory, for each input
 
+    std::int64_t blocks() const { return divide_up(outer, outers); }
+
     template <class T>
     static RowTiles of(const SoftmaxShape& s, int inputs) {
         RowTiles t;
@@ -110,13 +120,20 @@ struct RowTiles {
             const int at_once = kRowThreads / t.lanes / t.inner;
             return at_once > 0 ? at_once : 1;
         };
-        // Lanes that divide the length leave an odd rest: their rows begin in different banks.
+        const auto fits = [&] {
+            return outers() * bytes * inputs <= kMostShared * 2 / 3 &&
+                   kRowThreads / t.lanes <= outers() * s.inner;
+        };
+        const auto too_few_blocks = [&] {
+            return s.inner == 1 && s.length >= std::max(128, 8 * t.lanes) &&
+                   s.outer < kWantedTiles * outers();
+        };
+        // Lanes that divide the length leave an odd rest: their rows begin in different banks. So
+        // does a whole warp with one row.
         t.lanes = 1;
         while (s.inner == 1 && t.lanes < 32 && s.length % (2 * t.lanes) == 0) t.lanes *= 2;
-        while (t.lanes < kRowThreads && (outers() * bytes * inputs > kMostShared * 2 / 3 ||
-                                         kRowThreads / t.lanes > outers() * s.inner)) {
-            t.lanes *= 2;
-        }
+        if (s.inner == 1 && t.lanes < 32 && (!fits() || too_few_blocks())) t.lanes = 32;
+        while (t.lanes < kRowThreads && (!fits() || too_few_blocks())) t.lanes *= 2;
         t.outers = outers();
         const std::int64_t room = divide_up(t.outers * bytes, kLine) * kLine + kLine;
         t.kept = room * inputs <= kMostShared;
@@ -195,6 +212,7 @@ __global__ void __launch_bounds__(kRowThreads)
     __syncthreads();
     const int lane = static_cast<int>(threadIdx.x) % t.lanes;
     const int group = static_cast<int>(threadIdx.x) / t.lanes, groups = kRowThreads / t.lanes;
+    float total = 0;
     for (int first = 0; first < rows; first += groups) {  // all threads together
         const int row = first + group;
         int behind;
@@ -213,23 +231,34 @@ __global__ void __launch_bounds__(kRowThreads)
         for (int i = lane; i < length; i += t.lanes) rule.add(state, element(i));
         state = merge_lanes(rule, state, t.lanes);
         if (row < rows) {
-            rule.finish(state, outer + row, inputs.array[0] + begin, t.length, lane, t.lanes);
+            total +=
+                rule.finish(state, outer + row, inputs.array[0] + begin, t.length, lane, t.lanes);
         }
         for (int i = lane; i < length; i += t.lanes) {
             results[begin + i * t.inner] = narrow<T>(rule.result(state, element(i)));
         }
     }
-    if (!t.kept) return;
     __syncthreads();
-    copy_lines(static_cast<const T*>(results), y, static_cast<const T*>(y),
-               static_cast<int>(outers * size));
+    if (t.kept) {
+        copy_lines(static_cast<const T*>(results), y, static_cast<const T*>(y),
+                   static_cast<int>(outers * size));
+    }
+    if constexpr (Rule::kTotals) {
+        __shared__ float totals[kRowThreads];
+        const int thread = static_cast<int>(threadIdx.x);
+        totals[thread] = total;
+        for (int half = kRowThreads / 2; half > 0; half /= 2) {
+            __syncthreads();
+            if (thread < half) totals[thread] += totals[thread + half];
+        }
+        if (thread == 0) rule.totals[blockIdx.x] = totals[0];
+    }
 }
 
 template <class T, class Rule>
 void run_row_tiles(const char* name, const RowTiles& t, const Rule& rule,
                    const RowInputs<T, Rule::kInputs>& inputs, T* y, cudaStream_t stream) {
-    const std::int64_t blocks = divide_up(t.outer, t.outers);
-    row_tiles_kernel<T><<<static_cast<unsigned>(checked_int("rows", blocks)), kRowThreads,
+    row_tiles_kernel<T><<<static_cast<unsigned>(checked_int("rows", t.blocks())), kRowThreads,
                           t.input_bytes * Rule::kInputs, stream>>>(t, rule, inputs, y);
     check_launch(name, std::to_string(t.outer) + "x" + std::to_string(t.length) + "x" +
                            std::to_string(t.inner));

@@ -7,41 +7,45 @@ namespace pyconv::cuda {
 
 namespace {
 
-// The softmax and its logarithm at one place, which the lane that has it stores.
+// The softmax, and its logarithm at one place: from the lane that has it.
 struct CrossEntropy : Exponentials {
+    static constexpr bool kTotals = true;
     const std::int64_t* targets;
-    float* losses;
+    float* totals;  // of each block's losses
 
-    CrossEntropy(const std::int64_t* targets_, float* losses_)
-        : targets(targets_), losses(losses_) {}
+    CrossEntropy(const std::int64_t* targets_, float* totals_)
+        : targets(targets_), totals(totals_) {}
     template <class T>
-    __device__ void finish(RowState& s, std::int64_t row, const T* logits, int length, int lane,
-                           int lanes) const {
+    __device__ float finish(RowState& s, std::int64_t row, const T* logits, int length, int lane,
+                            int lanes) const {
         const std::int64_t target = targets[row];
+        float loss = 0;
         if (target < 0 || target >= length) {
-            if (lane == 0) losses[row] = NAN;
+            loss = NAN;
         } else if (lane == static_cast<int>(target) % lanes) {
-            losses[row] = logf(s.sum) - (widen(logits[target]) - s.top);
+            loss = logf(s.sum) - (widen(logits[target]) - s.top);
         }
         s.sum = 1 / s.sum;
+        return loss;
     }
     __device__ float result(const RowState& s, const RowElement<1>& x) const {
         return exp_of_negative(x.value[0] - s.top) * s.sum;
     }
 };
 
-// One block: each thread adds its share, then halves are added.
+// One block: each thread adds its share of the totals, then halves are added.
 __global__ void __launch_bounds__(kRowThreads)
-    mean_kernel(const float* values, std::int64_t n, float* mean) {
+    mean_kernel(const float* totals, int count, double rows, float* mean) {
     __shared__ double parts[kRowThreads];
+    const int thread = static_cast<int>(threadIdx.x);
     double sum = 0;
-    for (std::int64_t i = threadIdx.x; i < n; i += kRowThreads) sum += values[i];
-    parts[threadIdx.x] = sum;
+    for (int i = thread; i < count; i += kRowThreads) sum += totals[i];
+    parts[thread] = sum;
     for (int half = kRowThreads / 2; half > 0; half /= 2) {
         __syncthreads();
-        if (static_cast<int>(threadIdx.x) < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+        if (thread < half) parts[thread] += parts[thread + half];
     }
-    if (threadIdx.x == 0) *mean = static_cast<float>(parts[0] / static_cast<double>(n));
+    if (thread == 0) *mean = static_cast<float>(parts[0] / rows);
 }
 
 struct Gradient {
@@ -52,35 +56,44 @@ struct Gradient {
     float rows, scale;
 };
 
-// d_logits = scale (p - 1 at the target), for N neighbours in each thread; what is left behind the
-// last N goes to the first threads of the grid.
+// d_logits = scale (p - 1 at the target), for N neighbours in each thread.
 template <int N, class T>
 __global__ void __launch_bounds__(kRowThreads)
     gradient_kernel(const Gradient g, const T* __restrict__ p, T* __restrict__ d_logits) {
-    const int thread = static_cast<int>(blockIdx.x * kRowThreads + threadIdx.x);
+    constexpr int kElements = kRowThreads * N;
+    __shared__ int target_of[kElements + 1];  // of the block's rows, -1 where it is none
+    const int begin = static_cast<int>(blockIdx.x) * kElements;
+    const int end = min(begin + kElements, g.count), thread = static_cast<int>(threadIdx.x);
     const int classes = static_cast<int>(g.classes.divisor);
+    const int first_row = g.classes.divide(begin), rows = g.classes.divide(end - 1) + 1 - first_row;
+    for (int r = thread; r < rows; r += kRowThreads) {
+        const std::int64_t target = g.targets[first_row + r];
+        target_of[r] = target >= 0 && target < classes ? static_cast<int>(target) : -1;
+    }
+    __syncthreads();
     const float scale = g.d_loss ? *g.d_loss / g.rows : g.scale;
     const auto apply = [&](auto width, int at) {
         constexpr int kWidth = decltype(width)::value;
         float x[kWidth];
         load_floats(p + at, x);
         int column;
-        int row = g.classes.divide(at, column);
-        std::int64_t target = g.targets[row];
+        int row = g.classes.divide(at, column) - first_row;
+        int target = target_of[row];
 #pragma unroll
         for (int i = 0; i < kWidth; ++i) {
-            x[i] = (column == target ? x[i] - 1 : x[i]) * scale;
-            if (target < 0 || target >= classes) x[i] = NAN;
+            x[i] = target < 0 ? NAN : (column == target ? x[i] - 1 : x[i]) * scale;
             if (++column == classes && i + 1 < kWidth) {
                 column = 0;
-                target = g.targets[++row];
+                target = target_of[++row];
             }
         }
         store_floats(d_logits + at, x);
     };
-    if (thread < g.count / N) apply(std::integral_constant<int, N>{}, thread * N);
-    if (N > 1 && thread < g.count % N) {
-        apply(std::integral_constant<int, 1>{}, g.count / N * N + thread);
+    const int at = begin + thread * N;
+    if (at + N <= end) {
+        apply(std::integral_constant<int, N>{}, at);
+    } else {
+        for (int i = at; i < end; ++i) apply(std::integral_constant<int, 1>{}, i);
     }
 }
 
@@ -89,13 +102,15 @@ __global__ void __launch_bounds__(kRowThreads)
 template <class T>
 void cross_entropy(const T* logits, const std::int64_t* targets, std::int64_t rows, std::int64_t n,
                    T* probabilities, float* loss, const Allocate& allocate, cudaStream_t stream) {
-    float* const losses = static_cast<float*>(allocate(rows * sizeof(float)));
+    const RowTiles tiles = RowTiles::of<T>({rows, n, 1}, 1);
+    const std::int64_t blocks = tiles.blocks();
+    float* const totals = static_cast<float*>(allocate(blocks * sizeof(float)));
     if (rows > 0) {
-        const RowTiles tiles = RowTiles::of<T>({rows, n, 1}, 1);
-        run_row_tiles<T>("cross_entropy", tiles, CrossEntropy(targets, losses), {{logits}},
+        run_row_tiles<T>("cross_entropy", tiles, CrossEntropy(targets, totals), {{logits}},
                          probabilities, stream);
     }
-    mean_kernel<<<1, kRowThreads, 0, stream>>>(losses, rows, loss);
+    mean_kernel<<<1, kRowThreads, 0, stream>>>(totals, static_cast<int>(blocks),
+                                               static_cast<double>(rows), loss);
     check_launch("cross_entropy", "mean of " + std::to_string(rows));
 }
 

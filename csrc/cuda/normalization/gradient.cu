@@ -20,11 +20,6 @@ struct Gradient {
     const float *gamma, *mean, *var;
     float eps;
     Through<T> through;
-
-    __device__ float inverse(std::int64_t own) const { return 1 / sqrtf(var[own] + eps); }
-    __device__ float scale(int channel, std::int64_t own) const {
-        return gamma ? gamma[channel] * inverse(own) : inverse(own);
-    }
 };
 
 // N neighbours of a row on their way through both passes.
@@ -33,10 +28,30 @@ struct Reading {
     const T *dy, *x, *y;
     float mean[N], scale[N], beta[N];
 
-    __device__ Reading(const Gradient<T>& g, const Place<N>& p)
+    // With kArrays * columns floats of shared memory; more(column, channel of the image,
+    // 1 / deviation, scale) for each column before all are read.
+    static constexpr int kArrays = 3;
+    template <class F>
+    __device__ Reading(const Gradient<T>& g, const PixelMatrix& m, const Place<N>& p, float* shared,
+                       F more)
         : dy(g.dy + p.image * p.elements + p.at),
           x(g.x + p.image * p.elements + p.at),
-          y(g.through.y ? g.through.y + p.image * p.elements + p.at : nullptr) {}
+          y(g.through.y ? g.through.y + p.image * p.elements + p.at : nullptr) {
+        float* const of_column[] = {shared, shared + m.columns, shared + 2 * m.columns};
+        for_columns(p, [&](int column, int channel) {
+            const std::int64_t own = p.image * m.channels + channel;
+            const float inverse = 1 / sqrtf(g.var[own] + g.eps);
+            const float factor = g.gamma ? g.gamma[channel] * inverse : inverse;
+            of_column[0][column] = g.mean[own];
+            of_column[1][column] = factor;
+            of_column[2][column] = g.through.beta ? g.through.beta[channel] : 0;
+            more(column, own, inverse, factor);
+        });
+        __syncthreads();
+        load_columns(of_column[0] + p.column, mean);
+        load_columns(of_column[1] + p.column, scale);
+        load_columns(of_column[2] + p.column, beta);
+    }
     __device__ void next(std::int64_t step) {
         dy += step;
         x += step;
@@ -71,21 +86,9 @@ template <int N, class T>
 __global__ void __launch_bounds__(kMatrixThreads, 2)
     gradient_sums_kernel(const PixelMatrix m, const Gradient<T> g, T* dz, float* sums,
                          float* products) {
-    extern __shared__ __align__(32) float shared[];
+    extern __shared__ __align__(16) float shared[];
     const Place<N> p(m, false);
-    float* const of_channel[3] = {shared, shared + m.columns, shared + 2 * m.columns};
-    for (int c = static_cast<int>(threadIdx.x); c < p.width; c += blockDim.x) {
-        const int channel = p.first_channel + c;
-        const std::int64_t own = p.image * m.channels + channel;
-        of_channel[0][c] = g.mean[own];
-        of_channel[1][c] = g.scale(channel, own);
-        of_channel[2][c] = g.through.beta ? g.through.beta[channel] : 0;
-    }
-    __syncthreads();
-    Reading<N, T> reading(g, p);
-    read_channels(of_channel[0], p.column, p.width, reading.mean);
-    read_channels(of_channel[1], p.column, p.width, reading.scale);
-    read_channels(of_channel[2], p.column, p.width, reading.beta);
+    Reading<N, T> reading(g, m, p, shared, [](int, std::int64_t, float, float) {});
     if (dz) dz += p.image * p.elements + p.at;
 
     float sum[N] = {}, product[N] = {};
@@ -116,7 +119,7 @@ __global__ void __launch_bounds__(kMatrixThreads, 2)
     const std::int64_t to = (p.image * m.blocks + p.block) * m.channels + p.first_channel;
     const auto add_up = [&](const float (&values)[N], float* results) {
         __syncthreads();
-        store_floats(shared + p.column, values);
+        store_columns(shared + p.column, values);
         add_joined(shared, p.width, m.joined);
         for (int c = static_cast<int>(threadIdx.x); c < p.width; c += blockDim.x) {
             results[to + c] = shared[c];
@@ -160,29 +163,19 @@ template <int N, class T>
 __global__ void __launch_bounds__(kMatrixThreads, 2)
     gradient_kernel(const PixelMatrix m, const Gradient<T> g, const float* dbeta,
                     const float* dgamma, T* dx) {
-    extern __shared__ __align__(32) float shared[];
+    extern __shared__ __align__(16) float shared[];
     const Place<N> p(m, true);
-    float* of_channel[5];
-    for (int i = 0; i < 5; ++i) of_channel[i] = shared + i * m.columns;
     const float count = static_cast<float>(m.pixels);
-    for (int c = static_cast<int>(threadIdx.x); c < p.width; c += blockDim.x) {
-        const int channel = p.first_channel + c;
-        const std::int64_t own = p.image * m.channels + channel;
-        const float scale = g.scale(channel, own);
-        of_channel[0][c] = g.mean[own];
-        of_channel[1][c] = scale;
-        of_channel[2][c] = g.through.beta ? g.through.beta[channel] : 0;
-        of_channel[3][c] = -scale * g.inverse(own) * (dgamma[own] / count);
-        of_channel[4][c] = -scale * (dbeta[own] / count);
-    }
-    __syncthreads();
-    Reading<N, T> reading(g, p);
+    float* const slopes = shared + Reading<N, T>::kArrays * m.columns;
+    float* const offsets = slopes + m.columns;
+    Reading<N, T> reading(g, m, p, shared,
+                          [&](int column, std::int64_t own, float inverse, float scale) {
+                              slopes[column] = -scale * inverse * (dgamma[own] / count);
+                              offsets[column] = -scale * (dbeta[own] / count);
+                          });
     float slope[N], offset[N];
-    read_channels(of_channel[0], p.column, p.width, reading.mean);
-    read_channels(of_channel[1], p.column, p.width, reading.scale);
-    read_channels(of_channel[2], p.column, p.width, reading.beta);
-    read_channels(of_channel[3], p.column, p.width, slope);
-    read_channels(of_channel[4], p.column, p.width, offset);
+    load_columns(slopes + p.column, slope);
+    load_columns(offsets + p.column, offset);
     dx += p.image * p.elements + p.at;
     const auto gradient = [&](float dz, float deviation, int i) {
         return fmaf(deviation, slope[i], fmaf(dz, reading.scale[i], offset[i]));
@@ -241,7 +234,8 @@ void normalize_backward(const NormalizationProblem& p, const T* dy, const T* x, 
         };
         if (p.images > 0) {
             gradient_sums_kernel<N>
-                <<<m.grid(), m.threads(N), 3 * bytes, stream>>>(m, g, dz, sums, products);
+                <<<m.grid(), m.threads(N), Reading<N, T>::kArrays * bytes, stream>>>(m, g, dz, sums,
+                                                                                     products);
             check_launch("sums of norm_backward", m.describe());
             add(p.images, m.blocks, sums, products, var, betas, gammas);
         }
@@ -251,7 +245,9 @@ void normalize_backward(const NormalizationProblem& p, const T* dy, const T* x, 
             g.dy = dz;
             g.through = {};
         }
-        gradient_kernel<N><<<m.grid(), m.threads(N), 5 * bytes, stream>>>(m, g, betas, gammas, dx);
+        gradient_kernel<N>
+            <<<m.grid(), m.threads(N), (Reading<N, T>::kArrays + 2) * bytes, stream>>>(m, g, betas,
+                                                                                       gammas, dx);
         check_launch("norm_backward", m.describe());
     });
 }

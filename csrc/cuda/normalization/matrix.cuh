@@ -36,11 +36,13 @@ struct PixelMatrix {
         shares = static_cast<int>(divide_up(packs, kMatrixThreads));
         columns = static_cast<int>(divide_up(packs, shares)) * n;
         rows = checked_int("pixels", divide_up(pixels, joined));
-        // By the problem alone: 32 rows at least, so that sums of blocks are few beside what they
-        // are sums of, and about two blocks for each multiprocessor of the largest devices.
-        const std::int64_t most =
-            std::max<std::int64_t>(1, 512 / std::max<std::int64_t>(1, images * shares));
-        const std::int64_t parts = std::clamp<std::int64_t>(rows / 32, 1, most);
+        // By the problem alone: 8 rows and 32 pixels at least, so that sums of blocks are few
+        // beside what they are sums of, and some blocks for each multiprocessor of the largest
+        // devices.
+        const std::int64_t others = std::max<std::int64_t>(1, images * shares);
+        const std::int64_t most = std::max<std::int64_t>(1, 1024 / others);
+        const std::int64_t parts =
+            std::clamp<std::int64_t>(rows / std::max(8, 32 / joined), 1, most);
         rows_of_block = static_cast<int>(std::max<std::int64_t>(1, divide_up(rows, parts)));
         blocks = static_cast<int>(std::max<std::int64_t>(1, divide_up(rows, rows_of_block)));
     }
@@ -103,15 +105,52 @@ struct Place {
     }
 };
 
-// N entries of the channels of a block for the thread's columns.
-template <int N>
-__device__ void read_channels(const float* values, int column, int channels, float (&to)[N]) {
-    int channel = column % channels;
-    if (channels % N == 0) return load_floats(values + channel, to);
+// f(column, channel) for the columns of a block: what is read of the channels, and written for the
+// columns, are neighbours in neighbouring lanes.
+template <int N, class F>
+__device__ void for_columns(const Place<N>& p, F f) {
+    const int threads = static_cast<int>(blockDim.x), wrap = threads % p.width;
+    int column = static_cast<int>(threadIdx.x), channel = column % p.width;
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-        to[i] = values[channel];
-        if (++channel == channels) channel = 0;
+    for (int i = 0; i < N; ++i, column += threads) {
+        f(column, p.first_channel + channel);
+        channel += wrap;
+        if (channel >= p.width) channel -= p.width;
+    }
+}
+
+// N neighbours to and from shared memory. Of eight, every other four lanes take the upper half
+// first: the 16 bytes of each of eight lanes then lie in different banks.
+template <int N>
+__device__ void store_columns(float* to, const float (&from)[N]) {
+    if constexpr (N == 8) {
+        const int half = static_cast<int>(threadIdx.x) & 4;
+        float first[4], second[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            first[i] = half ? from[4 + i] : from[i];
+            second[i] = half ? from[i] : from[4 + i];
+        }
+        store_floats(to + half, first);
+        store_floats(to + (4 - half), second);
+    } else {
+        store_floats(to, from);
+    }
+}
+template <int N>
+__device__ void load_columns(const float* from, float (&to)[N]) {
+    if constexpr (N == 8) {
+        const int half = static_cast<int>(threadIdx.x) & 4;
+        float first[4], second[4];
+        load_floats(from + half, first);
+        load_floats(from + (4 - half), second);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            to[i] = half ? second[i] : first[i];
+            to[4 + i] = half ? first[i] : second[i];
+        }
+    } else {
+        load_floats(from, to);
     }
 }
 

@@ -18,22 +18,21 @@ struct Normalize {
 template <int N, class T, class Activate>
 __global__ void __launch_bounds__(kMatrixThreads, 3)
     normalize_kernel(const PixelMatrix m, const Normalize<T> n, const Activate activate) {
-    extern __shared__ __align__(32) float shared[];
+    extern __shared__ __align__(16) float shared[];
     const Place<N> p(m, true);
-    float* const of_channel[3] = {shared, shared + m.columns, shared + 2 * m.columns};
-    for (int c = static_cast<int>(threadIdx.x); c < p.width; c += blockDim.x) {
-        const int channel = p.first_channel + c;
+    float* const of_column[] = {shared, shared + m.columns, shared + 2 * m.columns};
+    for_columns(p, [&](int column, int channel) {
         const std::int64_t own = p.image * m.channels + channel;
         const float inverse = 1 / sqrtf(n.var[own] + n.eps);
-        of_channel[0][c] = n.mean[own];
-        of_channel[1][c] = n.gamma ? n.gamma[channel] * inverse : inverse;
-        of_channel[2][c] = n.beta ? n.beta[channel] : 0;
-    }
+        of_column[0][column] = n.mean[own];
+        of_column[1][column] = n.gamma ? n.gamma[channel] * inverse : inverse;
+        of_column[2][column] = n.beta ? n.beta[channel] : 0;
+    });
     __syncthreads();
     float mean[N], scale[N], beta[N];
-    read_channels(of_channel[0], p.column, p.width, mean);
-    read_channels(of_channel[1], p.column, p.width, scale);
-    read_channels(of_channel[2], p.column, p.width, beta);
+    load_columns(of_column[0] + p.column, mean);
+    load_columns(of_column[1] + p.column, scale);
+    load_columns(of_column[2] + p.column, beta);
 
     const std::int64_t first = p.image * p.elements + p.at;
     const T* __restrict__ x = n.x + first;

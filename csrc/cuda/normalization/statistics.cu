@@ -28,7 +28,7 @@ struct Column {
 
 // Of the pixels of a block, for each channel.
 template <int N, class T>
-__global__ void __launch_bounds__(kMatrixThreads, 4)
+__global__ void __launch_bounds__(kMatrixThreads, 3)
     statistics_kernel(const PixelMatrix m, const T* __restrict__ x, float* sums, float* squares) {
     __shared__ __align__(32) float shared[kMatrixThreads * N];
     const Place<N> p(m, false);
@@ -52,20 +52,24 @@ __global__ void __launch_bounds__(kMatrixThreads, 4)
     }
     const std::int64_t to = (p.image * m.blocks + p.block) * m.channels + p.first_channel;
     const auto add_up = [&](float* results) {
-        store_floats(shared + p.column, values);
+        store_columns(shared + p.column, values);
         add_joined(shared, p.width, m.joined);
         for (int c = static_cast<int>(threadIdx.x); c < p.width; c += blockDim.x) {
             results[to + c] = shared[c];
         }
     };
     add_up(sums);
-    float mean[N];
-    read_channels(shared, p.column, p.width, mean);
+    float mean[N];  // of every column, first of those that for_columns gives this thread
     const float pixels = static_cast<float>(p.pixels(m));
+    int i = 0;
+    for_columns(p, [&](int, int c) { mean[i++] = shared[c - p.first_channel] / pixels; });
+    __syncthreads();
+    i = 0;
+    for_columns(p, [&](int c, int) { shared[c] = mean[i++]; });
+    __syncthreads();
+    load_columns(shared + p.column, mean);
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-        values[i] = column[i].deviations(n + (i < left), mean[i] / pixels);
-    }
+    for (i = 0; i < N; ++i) values[i] = column[i].deviations(n + (i < left), mean[i]);
     __syncthreads();
     add_up(squares);
 }
