@@ -5,7 +5,7 @@ namespace pyconv::cuda {
 
 namespace {
 
-constexpr int kWeightThreads = 256;  // of a block, at most
+constexpr int kWeightThreads = 512;  // of a block, at most
 
 // How the rows of dy are shared among blocks, by the problem alone. A block is `packs` wide;
 // `streams` of its threads go through the rows of its part side by side, each with `taps` threads
@@ -25,7 +25,7 @@ struct RowSharing {
         // much.
         const std::int64_t pixels =
             p.batch * (p.in_height * p.in_width + p.out_height * p.out_width);
-        const std::int64_t light = std::max<std::int64_t>(6, pixels * item_size / (80 * p.taps()));
+        const std::int64_t light = std::max<std::int64_t>(1, pixels * item_size / (80 * p.taps()));
         const std::int64_t wanted = std::min(
             {divide_up(kWanted, blocks), divide_up(rows, streams), light, std::int64_t{1024}});
         each = static_cast<int>(divide_up(rows, std::max<std::int64_t>(1, wanted)));
@@ -48,7 +48,7 @@ __device__ void store_sum(float sum, int parts, std::int64_t size, std::int64_t 
 // A thread has one row of the kernel and a pack of channels; some outputs of a row at a time meet
 // the inputs that they see, each of which is loaded once.
 template <int kKernel, int kStride, int kLanes, class T>
-__global__ void __launch_bounds__(kWeightThreads, 2)
+__global__ void __launch_bounds__(kWeightThreads)
     backward_weight_kernel(RowSharing share, DepthwiseAxis rows, DepthwiseAxis columns,
                            FastDivider height, int channels, const T* dy, const T* x, T* dw,
                            float* partial) {
