@@ -280,13 +280,10 @@ def test_depthwise(
 def calls() -> list[Callable[..., Any]]:
     """Every function that takes out=, as one of images of (2, 16, 6, 8) alone."""
     shape = (2, 16, 12, 16)
-
-    def max_backward(a: Any, **out: Any) -> Any:
-        _, indices = kernels.max_pool2d(kernels.upsample2d(a, 2), 2)
-        return kernels.max_pool2d_backward(a, indices, shape, 2, **out)
-
+    first = 32 * np.arange(6, dtype=np.int32)[:, None] + 2 * np.arange(8, dtype=np.int32)
+    won = to_device(np.ascontiguousarray(np.broadcast_to(first, (2, 16, 6, 8))))
     return [
-        max_backward,
+        lambda a, **out: kernels.max_pool2d_backward(a, won, shape, 2, **out),
         lambda a, **out: kernels.avg_pool2d(a, 3, 2, 1, **out),
         lambda a, **out: kernels.avg_pool2d_backward(a, shape, 2, **out),
         lambda a, **out: kernels.adaptive_avg_pool2d(a, (3, 5), **out),
@@ -343,16 +340,17 @@ def test_numpy_and_cupy_in_one_call_are_refused(image: Any) -> None:
 
 def test_work_goes_to_the_current_stream_and_can_be_captured(image: Any) -> None:
     cupy = importlib.import_module("cupy")
-    expected = [f(image) for f in calls()]
-    results = [cupy.zeros_like(y) for y in expected]
+    functions = calls()
+    expected = [f(image) for f in functions]
+    results = [stored(np.zeros(y.shape), y.dtype)[0] for y in expected]
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
-        for f, out in zip(calls(), results, strict=True):
+        for f, out in zip(functions, results, strict=True):
             f(image, out=out)  # takes what it needs from the pool
             out[...] = 0
         stream.synchronize()
         stream.begin_capture()
-        for f, out in zip(calls(), results, strict=True):
+        for f, out in zip(functions, results, strict=True):
             f(image, out=out)
         graph = stream.end_capture()
     assert not any(out.any() for out in results)  # recorded, not run
