@@ -514,19 +514,83 @@ def test_pad(padding: Any, mode: str, storage: np.dtype, rng: np.random.Generato
         assert_exact(to_host(dx), reference.pad2d_backward(wide, x.shape, padding, mode))
 
 
+# -- depthwise convolutions ------------------------------------------------------------------------
+
+# channels, size, kernel, stride, padding (top, bottom, left, right), dilation
+DEPTHWISE: list[tuple[Any, ...]] = [
+    (16, (7, 10), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (24, (8, 9), (3, 3), (2, 2), (0, 1, 1, 1), (1, 1)),
+    (8, (9, 7), (5, 5), (1, 1), (2, 2, 2, 2), (1, 1)),
+    (8, (9, 13), (5, 5), (2, 2), (2, 1, 1, 2), (1, 1)),
+    (16, (9, 9), (3, 3), (1, 1), (2, 2, 2, 2), (2, 2)),
+    (7, (8, 9), (3, 3), (1, 2), (1, 1, 0, 1), (1, 1)),
+    (16, (6, 9), (2, 4), (1, 3), (0, 1, 2, 1), (1, 2)),
+]
+
+
+@pytest.mark.parametrize("activation", [None, "relu6", "silu"])
+@pytest.mark.parametrize("problem", DEPTHWISE, ids=str)
+def test_depthwise(
+    problem: Any, activation: Any, storage: np.dtype, rng: np.random.Generator
+) -> None:
+    c, size, kernel, stride, pads, dilation = problem
+    cuda = importlib.import_module("pyconv._cuda")
+    geometry = dict(
+        stride=stride, padding=((pads[0], pads[1]), (pads[2], pads[3])), dilation=dilation, groups=c
+    )
+    code = (*stride, *pads, *dilation, c)
+    taps = kernel[0] * kernel[1]
+    x, wide_x = stored(random_signs((2, c, *size), np.float32, rng), storage)
+    rounded = random_signs((c, 1, *kernel), np.float32, rng).astype(storage)
+    weight, wide_weight = to_device(rounded), rounded.astype(np.float64)
+    bias = random_signs((c,), np.float32, rng)
+    number = kernels._checks.activation("f", activation)
+    expected = reference.conv2d(wide_x, wide_weight, **geometry)
+    residual, wide_residual = stored(random_signs(expected.shape, np.float32, rng), storage)
+    magnitude = reference.conv2d(abs(wide_x), abs(wide_weight), **geometry) + 2
+    expected = reference.conv2d(
+        wide_x, wide_weight, bias.astype(np.float64), residual=wide_residual,
+        activation=activation, **geometry,
+    )  # fmt: skip
+    for given in (bias, None):
+        if given is None:  # in the type of the images
+            rounded = bias.astype(storage)
+            expected = reference.conv2d(
+                wide_x, wide_weight, rounded.astype(np.float64), residual=wide_residual,
+                activation=activation, **geometry,
+            )  # fmt: skip
+            given = rounded
+        y = cuda.conv2d(
+            x, weight, None, to_device(given), residual, code, *number, "depthwise", None
+        )
+        assert y.dtype == storage
+        # No activation is steeper than 1.1, or in float32 further off than 8 eps of its result.
+        assert_rounded(y, expected, 2 * magnitude, taps + 2)
+    dy, wide_dy = stored(random_signs(expected.shape, np.float32, rng), storage)
+    dx = cuda.conv2d_backward_input(dy, weight, None, x.shape, code, 0, 0.0, "depthwise", None)
+    expected, magnitude = (
+        reference.conv2d_backward_input(a, b, x.shape, **geometry)
+        for a, b in ((wide_dy, wide_weight), (abs(wide_dy), abs(wide_weight)))
+    )
+    assert_rounded(dx, expected, magnitude, taps)
+    dw = cuda.conv2d_backward_weight(dy, x, weight.shape, code, "depthwise", None)
+    expected, magnitude = (
+        reference.conv2d_backward_weight(a, b, weight.shape, **geometry)
+        for a, b in ((wide_dy, wide_x), (abs(wide_dy), abs(wide_x)))
+    )
+    assert_rounded(dw.transpose(3, 2, 0, 1), expected, magnitude, dy.size // c)
+
+
 # -- what all of them have in common ---------------------------------------------------------------
 
 
 def calls() -> list[Callable[..., Any]]:
     """Every function that takes out=, as one of images of (2, 16, 6, 8) alone."""
     shape = (2, 16, 12, 16)
-
-    def max_backward(a: Any, **out: Any) -> Any:
-        _, indices = kernels.max_pool2d(kernels.upsample2d(a, 2), 2)
-        return kernels.max_pool2d_backward(a, indices, shape, 2, **out)
-
+    first = 32 * np.arange(6, dtype=np.int32)[:, None] + 2 * np.arange(8, dtype=np.int32)
+    won = to_device(np.ascontiguousarray(np.broadcast_to(first, (2, 16, 6, 8))))
     return [
-        max_backward,
+        lambda a, **out: kernels.max_pool2d_backward(a, won, shape, 2, **out),
         lambda a, **out: kernels.avg_pool2d(a, 3, 2, 1, **out),
         lambda a, **out: kernels.avg_pool2d_backward(a, shape, 2, **out),
         lambda a, **out: kernels.adaptive_avg_pool2d(a, (3, 5), **out),
@@ -583,16 +647,17 @@ def test_numpy_and_cupy_in_one_call_are_refused(image: Any) -> None:
 
 def test_work_goes_to_the_current_stream_and_can_be_captured(image: Any) -> None:
     cupy = importlib.import_module("cupy")
-    expected = [f(image) for f in calls()]
-    results = [cupy.zeros_like(y) for y in expected]
+    functions = calls()
+    expected = [f(image) for f in functions]
+    results = [stored(np.zeros(y.shape), y.dtype)[0] for y in expected]
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
-        for f, out in zip(calls(), results, strict=True):
+        for f, out in zip(functions, results, strict=True):
             f(image, out=out)  # takes what it needs from the pool
             out[...] = 0
         stream.synchronize()
         stream.begin_capture()
-        for f, out in zip(calls(), results, strict=True):
+        for f, out in zip(functions, results, strict=True):
             f(image, out=out)
         graph = stream.end_capture()
     assert not any(out.any() for out in results)  # recorded, not run

@@ -5,7 +5,7 @@ namespace pyconv::cuda {
 
 namespace {
 
-constexpr int kWeightThreads = 256;  // of a block, at most
+constexpr int kWeightThreads = 512;  // of a block, at most
 
 // How the rows of dy are shared among blocks, by the problem alone. A block is `packs` wide;
 // `streams` of its threads go through the rows of its part side by side, each with `taps` threads
@@ -13,36 +13,35 @@ constexpr int kWeightThreads = 256;  // of a block, at most
 struct RowSharing {
     int rows, packs, taps, streams, parts, each;
 
-    RowSharing(const ConvolutionProblem& p, std::int64_t pixel_packs, int taps, std::int64_t layers)
+    RowSharing(const ConvolutionProblem& p, std::int64_t pixel_packs, int most_packs, int taps,
+               std::int64_t layers, std::int64_t item_size)
         : rows(checked_int("rows of the output", p.batch * p.out_height)),
-          packs(packs_of_block(pixel_packs)),
+          packs(packs_of_block(pixel_packs, most_packs)),
           taps(taps) {
         streams = std::max(1, kWeightThreads / (packs * taps));
         constexpr std::int64_t kWanted = 216;  // blocks: two for each multiprocessor of an A100
         const std::int64_t blocks = divide_up(pixel_packs, packs) * layers;
-        // The parts should take a twentieth of the memory that the images take, if it is much.
+        // Writing and reading the parts should be a tenth of reading the images, where that is
+        // much.
         const std::int64_t pixels =
             p.batch * (p.in_height * p.in_width + p.out_height * p.out_width);
-        const std::int64_t light = std::max<std::int64_t>(8, pixels / (20 * p.taps()));
+        const std::int64_t light = std::max<std::int64_t>(1, pixels * item_size / (80 * p.taps()));
         const std::int64_t wanted = std::min(
             {divide_up(kWanted, blocks), divide_up(rows, streams), light, std::int64_t{1024}});
         each = static_cast<int>(divide_up(rows, std::max<std::int64_t>(1, wanted)));
         parts = static_cast<int>(divide_up(rows, each));
     }
-    int threads() const { return packs * taps * streams; }
+    PYCONV_HOST_DEVICE int threads() const { return packs * taps * streams; }
 };
 
-// Stores of a block's sums: in the gradient where there is one part, else in that part's.
-template <int kLanes, class T>
-__device__ void store_part(const float (&sums)[kLanes][kWeightThreads], int thread, int parts,
-                           std::int64_t size, std::int64_t at, T* dw, float* partial) {
-    float total[kLanes];
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) total[i] = sums[i][thread];
+// Element `at` of the gradient: of the result where there is one part, else of the block's.
+template <class T>
+__device__ void store_sum(float sum, int parts, std::int64_t size, std::int64_t at, T* dw,
+                          float* partial) {
     if (parts == 1) {
-        store_floats(dw + at, total);
+        dw[at] = narrow<T>(sum);
     } else {
-        store_floats(partial + blockIdx.x * size + at, total);
+        partial[blockIdx.x * size + at] = sum;
     }
 }
 
@@ -54,7 +53,7 @@ __global__ void __launch_bounds__(kWeightThreads)
                            FastDivider height, int channels, const T* dy, const T* x, T* dw,
                            float* partial) {
     constexpr int kRun = kRunOf<kKernel, kLanes>;
-    __shared__ float sums[kLanes][kWeightThreads];
+    __shared__ BlockSums<kLanes, kWeightThreads> sums;
     const int thread = static_cast<int>(threadIdx.x), width = share.packs * kKernel;
     const int pack = static_cast<int>(blockIdx.y) * share.packs + thread % share.packs;
     const int r = thread / share.packs % kKernel, stream = thread / width;
@@ -95,15 +94,20 @@ __global__ void __launch_bounds__(kWeightThreads)
             }
         }
     }
+    const int first = static_cast<int>(blockIdx.y) * share.packs * kLanes;
+    const int across = share.packs * kLanes;  // elements of a tap
 #pragma unroll
     for (int s = 0; s < kKernel; ++s) {
-#pragma unroll
-        for (int i = 0; i < kLanes; ++i) sums[i][thread] = sum[s][i];
-        add_rows(sums, thread, width, share.streams);
-        if (stream > 0 || !active) continue;
-        store_part(sums, thread, share.parts,
-                   static_cast<std::int64_t>(kKernel) * kKernel * channels,
-                   static_cast<std::int64_t>(r * kKernel + s) * channels + channel, dw, partial);
+        __syncthreads();
+        sums.put(thread, sum[s]);
+        sums.add_rows(thread, width, share.streams);
+        for (int e = thread; e < across * kKernel; e += share.threads()) {
+            const int row = e / across, c = first + e % across;
+            if (c >= channels) continue;
+            store_sum(sums.element(e), share.parts,
+                      static_cast<std::int64_t>(kKernel) * kKernel * channels,
+                      static_cast<std::int64_t>(row * kKernel + s) * channels + c, dw, partial);
+        }
     }
 }
 
@@ -113,7 +117,7 @@ __global__ void __launch_bounds__(kWeightThreads)
     any_backward_weight_kernel(RowSharing share, DepthwiseAxis rows, DepthwiseAxis columns,
                                FastDivider height, int channels, const T* dy, const T* x, T* dw,
                                float* partial) {
-    __shared__ float sums[kLanes][kWeightThreads];
+    __shared__ BlockSums<kLanes, kWeightThreads> sums;
     const int thread = static_cast<int>(threadIdx.x), tap = static_cast<int>(blockIdx.z);
     const int pack = static_cast<int>(blockIdx.y) * share.packs + thread % share.packs;
     const int r = tap / columns.kernel, s = tap % columns.kernel, stream = thread / share.packs;
@@ -151,12 +155,14 @@ __global__ void __launch_bounds__(kWeightThreads)
             ++i;
         }
     }
-#pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) sums[lane][thread] = sum[lane];
-    add_rows(sums, thread, share.packs, share.streams);
-    if (stream > 0 || !active) return;
-    store_part(sums, thread, share.parts, static_cast<std::int64_t>(gridDim.z) * channels,
-               static_cast<std::int64_t>(tap) * channels + channel, dw, partial);
+    sums.put(thread, sum);
+    sums.add_rows(thread, share.packs, share.streams);
+    const int first = static_cast<int>(blockIdx.y) * share.packs * kLanes;
+    const int count = min(share.packs * kLanes, channels - first);
+    for (int e = thread; e < count; e += share.threads()) {
+        store_sum(sums.element(e), share.parts, static_cast<std::int64_t>(gridDim.z) * channels,
+                  static_cast<std::int64_t>(tap) * channels + first + e, dw, partial);
+    }
 }
 
 template <class T>
@@ -187,7 +193,8 @@ void depthwise_backward_weight(const ConvolutionProblem& p, const T* dy, const T
             constexpr bool kOwn = kernel > 0 && kLanes > 1;
             constexpr int kTaps = kOwn ? decltype(kernel)::value : 1;
             const std::int64_t layers = kOwn ? 1 : p.taps();
-            const RowSharing share(p, channels / kLanes, kTaps, layers);
+            const RowSharing share(p, channels / kLanes, kLanes > 1 ? 8 : 32, kTaps, layers,
+                                   sizeof(T));
             float* partial = nullptr;
             if (share.parts > 1) {
                 partial = static_cast<float*>(

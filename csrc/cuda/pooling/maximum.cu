@@ -54,15 +54,10 @@ __global__ void __launch_bounds__(kPackThreads)
     const std::int64_t to = static_cast<std::int64_t>(self) * kLanes;
     store_floats(y + to, best);
     if (!index) return;
-    // In accesses of 16 bytes.
-    constexpr int kStep = kLanes < kPack<Index> ? kLanes : kPack<Index>;
+    Pack<Index, kLanes> places;
 #pragma unroll
-    for (int i = 0; i < kLanes; i += kStep) {
-        Pack<Index, kStep> part;
-#pragma unroll
-        for (int j = 0; j < kStep; ++j) part.value[j] = where[i + j];
-        store_pack(index + to + i, part);
-    }
+    for (int i = 0; i < kLanes; ++i) places.value[i] = where[i];
+    store_pack(index + to, places);
 }
 
 // A cell looks at the windows over it, in their order, and takes the dy of those that it won.
@@ -87,18 +82,25 @@ __global__ void __launch_bounds__(kPackThreads)
                 image + (static_cast<std::int64_t>(r) * columns.outputs + c) * packs.channels;
             float gradient[kLanes];
             load_floats(dy + from, gradient);
-            constexpr int kStep = kLanes < kPack<Index> ? kLanes : kPack<Index>;
+            const Pack<Index, kLanes> won = load_pack<kLanes>(index + from);
 #pragma unroll
-            for (int i = 0; i < kLanes; i += kStep) {
-                const Pack<Index, kStep> won = load_pack<kStep>(index + from + i);
-#pragma unroll
-                for (int j = 0; j < kStep; ++j) {
-                    if (won.value[j] == cell) sum[i + j] += gradient[i + j];
-                }
+            for (int i = 0; i < kLanes; ++i) {
+                if (won.value[i] == cell) sum[i] += gradient[i];
             }
         }
     }
     store_floats(dx + static_cast<std::int64_t>(self) * kLanes, sum);
+}
+
+// f(lanes), by a constant: 16 bytes of indices, or one.
+template <class T, class Index, class F>
+void with_index_lanes(std::int64_t channels, const T* x, const T* y, const Index* index, F&& f) {
+    constexpr int kLanes = kPack<Index>;
+    if (channels % kLanes == 0 && aligned_to(kLanes * sizeof(T), x, y) && aligned_to(16, index)) {
+        f(std::integral_constant<int, kLanes>{});
+    } else {
+        f(std::integral_constant<int, 1>{});
+    }
 }
 
 std::string describe(const PoolProblem& p) {
@@ -112,7 +114,7 @@ template <class T, class Index>
 void max_pool(const PoolProblem& p, const T* x, T* y, Index* index, bool relu,
               cudaStream_t stream) {
     const DevicePoolAxis rows = device_axis(p.rows), columns = device_axis(p.columns);
-    with_lanes<T>(in_packs<T>(p.channels, x, y) && aligned_to(16, index), [&](auto lanes) {
+    with_index_lanes(p.channels, x, y, index, [&](auto lanes) {
         const ImagePacks packs(p.images, rows.outputs, columns.outputs, p.channels, lanes);
         if (packs.count == 0) return;
         max_pool_kernel<lanes>
@@ -125,7 +127,7 @@ template <class T, class Index>
 void max_pool_backward(const PoolProblem& p, const T* dy, const Index* index, T* dx,
                        cudaStream_t stream) {
     const DevicePoolAxis rows = device_axis(p.rows), columns = device_axis(p.columns);
-    with_lanes<T>(in_packs<T>(p.channels, dy, dx) && aligned_to(16, index), [&](auto lanes) {
+    with_index_lanes(p.channels, dy, dx, index, [&](auto lanes) {
         const ImagePacks packs(p.images, rows.size, columns.size, p.channels, lanes);
         if (packs.count == 0) return;
         max_pool_backward_kernel<lanes>

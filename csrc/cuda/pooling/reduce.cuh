@@ -18,7 +18,7 @@ struct Sharing {
 
     Sharing(std::int64_t outputs, std::int64_t pixel_packs, std::int64_t cells) {
         // Pixels of few packs are read as one piece of memory, those of many by warps.
-        packs = pixel_packs <= 64 ? static_cast<int>(pixel_packs) : packs_of_block(pixel_packs);
+        packs = pixel_packs <= 64 ? static_cast<int>(pixel_packs) : packs_of_block(pixel_packs, 32);
         steps = kPackThreads / packs;
         const std::int64_t blocks = outputs * divide_up(pixel_packs, packs);
         const std::int64_t for_accuracy = divide_up(cells, std::int64_t{64} * steps);
@@ -37,7 +37,7 @@ template <int kLanes, class T, class Axis>
 __global__ void __launch_bounds__(kPackThreads)
     window_parts_kernel(ImagePacks packs, Sharing share, Axis rows, Axis columns, const T* x, T* y,
                         float* partial) {
-    __shared__ float sums[kLanes][kPackThreads];
+    __shared__ BlockSums<kLanes, kPackThreads> sums;
     const int thread = static_cast<int>(threadIdx.x);
     const int row = thread / share.packs;
     const int pack = static_cast<int>(blockIdx.y) * share.packs + thread % share.packs;
@@ -73,19 +73,19 @@ __global__ void __launch_bounds__(kPackThreads)
             }
         }
     }
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) sums[i][thread] = sum[i];
-    add_rows(sums, thread, share.packs, share.steps);
-    if (row > 0 || pack >= pixel_packs) return;
+    sums.put(thread, sum);
+    sums.add_rows(thread, share.packs, share.steps);
     const float divisor =
         share.parts == 1 ? rows.divisor(out_row) * columns.divisor(out_column) : 1;
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) sum[i] = sums[i][thread] / divisor;
-    const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * pixel_packs + pack;
-    if (share.parts == 1) {
-        store_floats(y + at * kLanes, sum);
-    } else {
-        store_floats(partial + at * kLanes, sum);
+    const int first = static_cast<int>(blockIdx.y) * share.packs * kLanes;
+    const int count = min(share.packs * kLanes, packs.channels - first);
+    const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * packs.channels + first;
+    for (int e = thread; e < count; e += kPackThreads) {
+        if (share.parts == 1) {
+            y[at + e] = narrow<T>(sums.element(e) / divisor);
+        } else {
+            partial[at + e] = sums.element(e);
+        }
     }
 }
 
