@@ -10,11 +10,18 @@ __device__ inline SharedAddress shared_address(const void* shared) {
     return static_cast<SharedAddress>(__cvta_generic_to_shared(shared));
 }
 
-// 16 bytes from global memory, past the registers; zeros where they are not inside.
+// 16 or 4 bytes from global memory, past the registers; zeros where they are not inside.
+template <int kBytes>
 __device__ inline void copy_async(SharedAddress to, const void* from, bool inside) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to),
-                 "l"(__cvta_generic_to_global(from)), "r"(inside ? 16 : 0)
-                 : "memory");
+    if constexpr (kBytes == 16) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to),
+                     "l"(__cvta_generic_to_global(from)), "r"(inside ? 16 : 0)
+                     : "memory");
+    } else {
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to),
+                     "l"(__cvta_generic_to_global(from)), "r"(inside ? 4 : 0)
+                     : "memory");
+    }
 }
 // Copies are waited for in groups, in the order of their commits.
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -23,9 +30,11 @@ __device__ inline void wait_for_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-__device__ inline void store_shared(SharedAddress to, uint4 x) {
-    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(x.x), "r"(x.y), "r"(x.z),
-                 "r"(x.w)
+template <class T>
+__device__ inline void store_shared(SharedAddress to, T x) {
+    static_assert(sizeof(T) == 2);
+    asm volatile("st.shared.b16 [%0], %1;" ::"r"(to),
+                 "h"(reinterpret_cast<const unsigned short&>(x))
                  : "memory");
 }
 __device__ inline unsigned load_shared(SharedAddress from) {

@@ -50,8 +50,7 @@ inline constexpr std::int64_t kWantedBlocks = 216;
 
 inline Split split_sum(std::int64_t blocks, std::int64_t depth, std::int64_t tile_depth) {
     const std::int64_t wanted = divide_up(kWantedBlocks, blocks < 1 ? 1 : blocks);
-    const std::int64_t least = tile_depth > 16 ? 8 * tile_depth : 128;  // terms of a part
-    const std::int64_t most = depth / least < 1 ? 1 : depth / least;
+    const std::int64_t most = depth / 128 < 1 ? 1 : depth / 128;
     std::int64_t parts = wanted < most ? wanted : most;
     if (parts > 64) parts = 64;
     const std::int64_t each = divide_up(divide_up(depth, parts), tile_depth) * tile_depth;

@@ -164,7 +164,8 @@ struct TapRows {
     }
     __device__ Place<T> find(const Line& line, const Step& s) const {
         return {piece_at<kPiece>(data, s.offset + line.offset),
-                window.inside(s.y + line.y, s.x + line.x) && s.k < depth};
+                window.inside(s.y + line.y, s.x + line.x) && s.k < depth &&
+                    (kPiece > 1 || line.row < rows)};
     }
     __device__ bool advance(Step& s) const {
         s.k += kDepth;
@@ -223,7 +224,8 @@ struct AlongRows {
     }
     __device__ Step step(int k) const { return {k, k * pitch}; }
     __device__ Place<T> find(const Line& line, const Step& s) const {
-        return {piece_at<kPiece>(data, line.offset + s.offset), s.k < depth};
+        return {piece_at<kPiece>(data, line.offset + s.offset),
+                s.k < depth && (kPiece > 1 || line.count > 0)};
     }
     __device__ bool advance(Step& s) const {
         s.k += kDepth;

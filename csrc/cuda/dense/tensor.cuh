@@ -4,17 +4,19 @@
 
 #include "cuda/dense/finish.cuh"
 #include "cuda/dense/products.h"
+#include "cuda/dense/tensor_plan.h"
 #include "cuda/dense/tensor_tile.cuh"
 
 namespace pyconv::cuda {
 
-template <int kRowsOfTile, int kColumnsOfTile, int kRowsOfWarp, int kColumnsOfWarp, int kPerSm>
+template <int kTile>  // of kTensorTiles
 struct TensorShape {
-    static constexpr int kRows = kRowsOfTile, kColumns = kColumnsOfTile;
-    static constexpr int kWarpRows = kRowsOfWarp, kWarpColumns = kColumnsOfWarp;
+    static constexpr TileSize kSize = kTensorTiles[kTile];
+    static constexpr int kRows = kSize.rows, kColumns = kSize.columns;
+    static constexpr int kWarpRows = kSize.warp_rows, kWarpColumns = kSize.warp_columns;
     static constexpr int kWarpsAcross = kColumns / kWarpColumns;
     static constexpr int kThreads = kRows / kWarpRows * kWarpsAcross * 32;
-    static constexpr int kBlocks = kPerSm;  // of a multiprocessor
+    static constexpr int kBlocks = 256 / kThreads;  // of a multiprocessor: up to 255 registers
     static constexpr int kStages = 4;
     static constexpr int kStageBytes = (kRows + kColumns) * 64;
     // 16 rows of sums of a warp on their way out. Rows 8 words further are 8 banks further: pairs
@@ -88,8 +90,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     using T = typename A::Element;
     constexpr int kStages = Shape::kStages, kDepth = A::kDepth;
     constexpr int kRowsOfA = Shape::kWarpRows / 16, kPairsOfB = Shape::kWarpColumns / 16;
-    using FragmentsA = Fragments<T, A::kAlong, Shape::kRows, kRowsOfA, false>;
-    using FragmentsB = Fragments<T, B::kAlong, Shape::kColumns, kPairsOfB, true>;
+    using FragmentsA = Fragments<T, A::kAlong, Shape::kRows, false>;
+    using FragmentsB = Fragments<T, B::kAlong, Shape::kColumns, true>;
     extern __shared__ __align__(1024) uint4 stages[];
 
     const int part = static_cast<int>(blockIdx.z) % split.count;
@@ -102,69 +104,83 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     const int begin = part * split.depth;
     const int tiles = (min(begin + split.depth, depth) - begin + kDepth - 1) / kDepth;
 
-    const SharedAddress shared = shared_address(stages);
-    const auto tile_a = [&](int stage) { return shared + stage * Shape::kStageBytes; };
-    const auto tile_b = [&](int stage) { return tile_a(stage) + Shape::kRows * 64; };
     const int warp = static_cast<int>(threadIdx.x) / 32;
     const int warp_row = warp / Shape::kWarpsAcross * Shape::kWarpRows;
     const int warp_column = warp % Shape::kWarpsAcross * Shape::kWarpColumns;
+    constexpr int kTileB = Shape::kRows * 64;  // behind the tile of a
+    const int place_a = FragmentsA::place(warp_row);
+    const int place_b = FragmentsB::place(warp_column) + kTileB;
 
-    const int place_a = FragmentsA::place(warp_row), place_b = FragmentsB::place(warp_column);
-
+    const SharedAddress shared = shared_address(stages);
+    SharedAddress read = shared, write = shared;  // the stages that are multiplied and filled
     TensorCopy<A, Shape::kRows, Shape::kThreads> copy_a(a, first_row, begin);
     TensorCopy<B, Shape::kColumns, Shape::kThreads> copy_b(b, first_column, begin);
 #pragma unroll
     for (int stage = 0; stage < kStages - 1; ++stage) {
         if (stage < tiles) {
-            copy_a.begin(a, tile_a(stage));
-            copy_b.begin(b, tile_b(stage));
-            copy_a.end(tile_a(stage));
-            copy_b.end(tile_b(stage));
+            copy_a.begin(a, write);
+            copy_b.begin(b, write + kTileB);
+            copy_a.end(write);
+            copy_b.end(write + kTileB);
         }
         commit_copies();
+        write += Shape::kStageBytes;
     }
     float sums[kRowsOfA][2 * kPairsOfB][4] = {};
-    FragmentsA x[2];
-    FragmentsB w[2];
-    int stage = 0, free_stage = kStages - 1;
+    unsigned x[2][4];             // 16 rows, and the next 16
+    unsigned w[2][kPairsOfB][4];  // all columns, and those of the next 32 bytes of k
+    const auto load_columns = [&](unsigned (&to)[kPairsOfB][4], int half) {
+#pragma unroll
+        for (int j = 0; j < kPairsOfB; ++j) FragmentsB::load(to[j], read + place_b, j, half);
+    };
+    wait_for_copies<kStages - 2>();
+    __syncthreads();
     if (tiles > 0) {
-        wait_for_copies<kStages - 2>();
-        __syncthreads();
-        x[0].load(tile_a(0) + place_a, 0);
-        w[0].load(tile_b(0) + place_b, 0);
+        FragmentsA::load(x[0], read + place_a, 0, 0);
+        load_columns(w[0], 0);
     }
-    for (int tile = 0; tile < tiles; ++tile) {
-        const bool more = tile + kStages - 1 < tiles;
+    for (int left = tiles; left > 0; --left) {
+        const bool more = left >= kStages;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            if (half == 0) {
-                // All warps have left this stage: they were at the barrier behind their last read.
-                if (more) {
-                    copy_a.begin(a, tile_a(free_stage));
-                    copy_b.begin(b, tile_b(free_stage));
-                }
-                commit_copies();
-            } else {
-                if (more) {
-                    copy_a.end(tile_a(free_stage));
-                    copy_b.end(tile_b(free_stage));
-                }
-                free_stage = stage;
-                stage = stage + 1 == kStages ? 0 : stage + 1;
-                wait_for_copies<kStages - 2>();
-                __syncthreads();
-            }
-            if (half == 0 || tile + 1 < tiles) {
-                x[1 - half].load(tile_a(stage) + place_a, 1 - half);
-                w[1 - half].load(tile_b(stage) + place_b, 1 - half);
-            }
+#pragma unroll
+            for (int j = 0; j < kPairsOfB; ++j) round_fragment<T>(w[half][j]);
 #pragma unroll
             for (int i = 0; i < kRowsOfA; ++i) {
+                if (half == 0 && i == 0) {
+                    // All warps have left this stage: they were at the barrier behind their last
+                    // read.
+                    if (more) {
+                        copy_a.begin(a, write);
+                        copy_b.begin(b, write + kTileB);
+                    }
+                    commit_copies();
+                }
+                if (i + 1 < kRowsOfA) {
+                    FragmentsA::load(x[(i + 1) % 2], read + place_a, i + 1, half);
+                } else {
+                    if (half == 1) {
+                        if (more) {
+                            copy_a.end(write);
+                            copy_b.end(write + kTileB);
+                        }
+                        write = read;
+                        read += Shape::kStageBytes;
+                        if (read == shared + Shape::kBytes) read = shared;
+                        wait_for_copies<kStages - 2>();
+                        __syncthreads();
+                    }
+                    if (half == 0 || left > 1) {
+                        FragmentsA::load(x[0], read + place_a, 0, 1 - half);
+                        load_columns(w[1 - half], 1 - half);
+                    }
+                }
+                round_fragment<T>(x[i % 2]);
 #pragma unroll
                 for (int j = 0; j < 2 * kPairsOfB; ++j) {
-                    const auto& pair = w[half].value[j / 2];
+                    const auto& pair = w[half][j / 2];
                     const unsigned column[2] = {pair[j % 2 * 2], pair[j % 2 * 2 + 1]};
-                    multiply_add<T>(sums[i][j], x[half].value[i], column);
+                    multiply_add<T>(sums[i][j], x[i % 2], column);
                 }
             }
         }
@@ -187,11 +203,10 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 }
 
 template <class Shape, class A, class B, class T>
-void launch_tensor(const A& a, const B& b, ProductTask<T> task) {
+void launch_tensor(const A& a, const B& b, ProductTask<T> task, const Split& split) {
     Rows<T>& out = task.out;
     const std::int64_t across = divide_up(out.columns, Shape::kColumns);
     const std::int64_t down = divide_up(out.rows, Shape::kRows);
-    const Split split = split_sum(across * down * task.groups, task.depth, A::kDepth);
     out.vectors = out.vectors && aligned_to(4 * sizeof(T), task.epilogue.residual);
     // An activation in a pass of its own begins with sums that were not rounded yet.
     const bool in_parts = split.count > 1 || !is_piecewise_linear(task.epilogue.activation);
@@ -209,22 +224,21 @@ void launch_tensor(const A& a, const B& b, ProductTask<T> task) {
     if (in_parts) launch_add_parts(task, partial, split.count);
 }
 
-// The tile by the result, as in SimtProduct.
 template <class T>
 template <class A, class B>
 void TensorProduct<T>::run(const A& a, const B& b, const ProductTask<T>& task) {
     const Rows<T>& out = task.out;
     if (out.rows == 0 || out.columns == 0 || task.groups == 0) return;
-    if constexpr (A::kPiece > 1 && B::kPiece > 1) {
-        const std::int64_t large =
-            divide_up(out.rows, 128) * divide_up(out.columns, 128) * task.groups;
-        if (large >= kWantedBlocks / 2) {
-            if (out.columns > 64)
-                return launch_tensor<TensorShape<128, 128, 64, 64, 2>>(a, b, task);
-            return launch_tensor<TensorShape<256, 64, 64, 32, 1>>(a, b, task);
-        }
+    const TensorProblem problem{out.rows,    out.columns, task.depth,
+                                task.groups, kDepth,      static_cast<int>(sizeof(T))};
+    // Operands that can't be read in pieces have small tiles alone: half as many kernels.
+    const TensorPlan plan = plan_tensor(problem, A::kPiece == 1);
+    if constexpr (A::kPiece > 1) {
+        if (plan.tile == 1) return launch_tensor<TensorShape<1>>(a, b, task, plan.split);
+        if (plan.tile == 2) return launch_tensor<TensorShape<2>>(a, b, task, plan.split);
+        if (plan.tile == 3) return launch_tensor<TensorShape<3>>(a, b, task, plan.split);
     }
-    launch_tensor<TensorShape<64, 64, 32, 32, 2>>(a, b, task);
+    launch_tensor<TensorShape<0>>(a, b, task, plan.split);
 }
 
 }  // namespace pyconv::cuda
