@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--write", action="store_true",
-        help="the table of counts to docs/cuda.md, or docs/kernels/ladders.md",
+        help="the table of counts to docs/cuda.md, or docs/kernels/ladders.md; the instructions "
+        "to limits.json",
     )  # fmt: skip
 
 
@@ -50,13 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.only or any(text in problem.name for text in arguments.only)
     ]
     if arguments.counters:
+        # The kernels of bfloat16 are those of float16.
+        chosen = [problem for problem in chosen if problem.dtype != "bfloat16"]
         rows = [counters.count(problem, Path(arguments.counters)) for problem in chosen]
         rows += counters.main_loops(Path(arguments.counters), arguments.only)
         text = markdown(counters.HEAD, [counters.cells(row) for row in rows])
         print(text)
-        faults = counters.faults(rows, json.loads(LIMITS.read_text("utf-8")))
+        limits = json.loads(LIMITS.read_text("utf-8"))
         if arguments.write:
             _write("cuda.md", text)
+            counted = {
+                r["problem"]: round(r["instructions"], 3) for r in rows if "instructions" in r
+            }
+            limits["instructions"].update(counted)
+            write_whole(LIMITS, json.dumps(limits, indent=2) + "\n")
+        faults = counters.faults(rows, limits)
     else:
         rows, faults = [], []
         for problem in chosen:

@@ -29,8 +29,8 @@ class Problem:
         On the host, of float32 or int64.
     flops : float
         0 where memory bounds it.
-    passes : int
-        How often the first array has to be read; the others once.
+    twice : int
+        How many of the first arrays have to be read twice; the others once.
     torch : callable or None
         The same for PyTorch's tensors; its in-place functions for what changes in place.
     dtype : str
@@ -43,7 +43,7 @@ class Problem:
     call: Callable[..., Any]
     arrays: list[np.ndarray]
     flops: float = 0.0
-    passes: int = 1
+    twice: int = 0
     torch: Callable[..., Any] | None = None
     dtype: str = "float32"
     changed: int = 0
@@ -222,16 +222,16 @@ def memory_bound(small: bool) -> Iterator[Problem]:
         yield of(
             "batch_norm_training, relu",
             lambda x, g, b: k.batch_norm_training(x, g, b, activation="relu"),
-            [x, channel, mean], passes=2,
+            [x, channel, mean], twice=1,
             torch=lambda x, g, b: _torch("batch_norm", training=True)(x, None, None, g, b),
         )  # fmt: skip
         yield of("batch_norm_inference", k.batch_norm_inference, [x, channel, mean, mean, var])
         yield of(
             "batch_norm_backward",
             lambda dy, x, g, m, v: k.batch_norm_backward(dy, x, g, m, v),
-            [dy, x, channel, mean, var], passes=2,
+            [dy, x, channel, mean, var], twice=2,
         )  # fmt: skip
-        yield of("instance_norm", k.instance_norm, [x, channel, mean], passes=2)
+        yield of("instance_norm", k.instance_norm, [x, channel, mean], twice=1)
         yield of(
             "max_pool2d",
             lambda x: k.max_pool2d(x, 2),

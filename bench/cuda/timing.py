@@ -121,7 +121,7 @@ def _error(problem: Problem) -> float:
 def _bytes(problem: Problem, arrays: list[Any]) -> float:
     """What its passes have to read and write."""
     written = sum(a.nbytes for a in results(problem, arrays))
-    read = sum(a.nbytes for a in arrays) + (problem.passes - 1) * arrays[0].nbytes
+    read = sum(a.nbytes for a in (*arrays, *arrays[: problem.twice]))
     return float(read + written)
 
 
