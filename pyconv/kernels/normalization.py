@@ -21,22 +21,23 @@ __all__ = [
 ]
 
 _RANKS = (2, 3, 4)
+_FLOAT32 = np.dtype(np.float32)
 # Their derivative follows from their output.
 _CLIPPING = ("relu", "relu6", "leaky_relu")
 _INVERTIBLE = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh")
 
 
 def _fit(x: np.ndarray, vectors: tuple[Any, ...], images: tuple[Any, ...]) -> bool:
-    """Whether all are arrays of x's type, with an entry a channel or of x's shape (or None): the
-    usual case, in which nothing more need be checked."""
-    dtype, shape, channels = x.dtype, x.shape, x.shape[1:2]
+    """Whether all are arrays of x's kind and type (on a device, those with an entry a channel of
+    float32), with an entry a channel or of x's shape (or None): the usual case, in which nothing
+    more need be checked."""
+    kind, dtype, shape, channels = type(x), x.dtype, x.shape, x.shape[1:2]
+    own = dtype if kind is np.ndarray else _FLOAT32
     for v in vectors:
-        if type(v) is not np.ndarray or v.dtype is not dtype or v.shape != channels:
+        if type(v) is not kind or v.dtype is not own or v.shape != channels:
             return False
     for i in images:
-        if i is not None and (
-            type(i) is not np.ndarray or i.dtype is not dtype or i.shape != shape
-        ):
+        if i is not None and (type(i) is not kind or i.dtype != dtype or i.shape != shape):
             return False
     return True
 
