@@ -191,8 +191,8 @@ def test_a_class_out_of_range_is_nan(dtype: str, rng: np.random.Generator) -> No
 
 # -- normalisation ---------------------------------------------------------------------------------
 
-# Pixels of few channels that share a row, rows that end within 16 bytes, several blocks, pixels that
-# blocks share, channels one by one.
+# Pixels of few channels that share a row, rows that end within 16 bytes, several blocks, pixels
+# that blocks share, channels one by one.
 IMAGES = [
     (2, 1, 5, 7), (3, 3, 3, 5), (2, 12, 9, 9), (4, 16, 24, 24), (3, 100, 5, 3), (9, 2056),
     (5, 1030), (3, 40, 11, 13),
