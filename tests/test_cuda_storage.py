@@ -534,51 +534,42 @@ def test_depthwise(
     problem: Any, activation: Any, storage: np.dtype, rng: np.random.Generator
 ) -> None:
     c, size, kernel, stride, pads, dilation = problem
-    cuda = importlib.import_module("pyconv._cuda")
     geometry = dict(
         stride=stride, padding=((pads[0], pads[1]), (pads[2], pads[3])), dilation=dilation, groups=c
     )
-    code = (*stride, *pads, *dilation, c)
     taps = kernel[0] * kernel[1]
     x, wide_x = stored(random_signs((2, c, *size), np.float32, rng), storage)
     rounded = random_signs((c, 1, *kernel), np.float32, rng).astype(storage)
     weight, wide_weight = to_device(rounded), rounded.astype(np.float64)
-    bias = random_signs((c,), np.float32, rng)
-    number = kernels._checks.activation("f", activation)
-    expected = reference.conv2d(wide_x, wide_weight, **geometry)
-    residual, wide_residual = stored(random_signs(expected.shape, np.float32, rng), storage)
+    shape = reference.conv2d(wide_x, wide_weight, **geometry).shape
+    residual, wide_residual = stored(random_signs(shape, np.float32, rng), storage)
     magnitude = reference.conv2d(abs(wide_x), abs(wide_weight), **geometry) + 2
-    expected = reference.conv2d(
-        wide_x, wide_weight, bias.astype(np.float64), residual=wide_residual,
-        activation=activation, **geometry,
-    )  # fmt: skip
-    for given in (bias, None):
-        if given is None:  # in the type of the images
-            rounded = bias.astype(storage)
-            expected = reference.conv2d(
-                wide_x, wide_weight, rounded.astype(np.float64), residual=wide_residual,
-                activation=activation, **geometry,
-            )  # fmt: skip
-            given = rounded
-        y = cuda.conv2d(
-            x, weight, None, to_device(given), residual, code, *number, "depthwise", None
-        )
+    for kind in (np.dtype(np.float32), storage):
+        bias = random_signs((c,), np.float32, rng).astype(kind)
+        expected = reference.conv2d(
+            wide_x, wide_weight, bias.astype(np.float64), residual=wide_residual,
+            activation=activation, **geometry,
+        )  # fmt: skip
+        y = kernels.conv2d(
+            x, weight, to_device(bias), residual=residual, activation=activation,
+            algorithm="depthwise", **geometry,
+        )  # fmt: skip
         assert y.dtype == storage
         # No activation is steeper than 1.1, or in float32 further off than 8 eps of its result.
         assert_rounded(y, expected, 2 * magnitude, taps + 2)
-    dy, wide_dy = stored(random_signs(expected.shape, np.float32, rng), storage)
-    dx = cuda.conv2d_backward_input(dy, weight, None, x.shape, code, 0, 0.0, "depthwise", None)
+    dy, wide_dy = stored(random_signs(shape, np.float32, rng), storage)
+    dx = kernels.conv2d_backward_input(dy, weight, x.shape, algorithm="depthwise", **geometry)
     expected, magnitude = (
         reference.conv2d_backward_input(a, b, x.shape, **geometry)
         for a, b in ((wide_dy, wide_weight), (abs(wide_dy), abs(wide_weight)))
     )
     assert_rounded(dx, expected, magnitude, taps)
-    dw = cuda.conv2d_backward_weight(dy, x, weight.shape, code, "depthwise", None)
+    dw = kernels.conv2d_backward_weight(dy, x, weight.shape, algorithm="depthwise", **geometry)
     expected, magnitude = (
         reference.conv2d_backward_weight(a, b, weight.shape, **geometry)
         for a, b in ((wide_dy, wide_x), (abs(wide_dy), abs(wide_x)))
     )
-    assert_rounded(dw.transpose(3, 2, 0, 1), expected, magnitude, dy.size // c)
+    assert_rounded(dw, expected, magnitude, dy.size // c)
 
 
 # -- what all of them have in common ---------------------------------------------------------------
@@ -587,8 +578,9 @@ def test_depthwise(
 def calls() -> list[Callable[..., Any]]:
     """Every function that takes out=, as one of images of (2, 16, 6, 8) alone."""
     shape = (2, 16, 12, 16)
-    first = 32 * np.arange(6, dtype=np.int32)[:, None] + 2 * np.arange(8, dtype=np.int32)
-    won = to_device(np.ascontiguousarray(np.broadcast_to(first, (2, 16, 6, 8))))
+    cells = np.arange(12 * 16, dtype=np.int32).reshape(12, 16)[::2, ::2, None]
+    memory = np.ascontiguousarray(np.broadcast_to(cells, (2, 6, 8, 16)))
+    won = to_device(np.moveaxis(memory, -1, 1))
     return [
         lambda a, **out: kernels.max_pool2d_backward(a, won, shape, 2, **out),
         lambda a, **out: kernels.avg_pool2d(a, 3, 2, 1, **out),
@@ -643,6 +635,17 @@ def test_numpy_and_cupy_in_one_call_are_refused(image: Any) -> None:
         kernels.max_pool2d_backward(y, to_host(indices), image.shape, 2)
     with pytest.raises(TypeError, match="must be float32, float16 or bfloat16 on CUDA, got float"):
         kernels.max_pool2d(image.astype(np.float64), 2)
+
+
+def test_windows_that_kernels_can_not_count_are_refused(image: Any) -> None:
+    """Cells are counted in 31 bits on CUDA."""
+    far = dict(kernel_size=2, stride=2**31, padding=2**31, dilation=2**31)
+    with pytest.raises(ValueError, match="cells of an image and a window must be at most"):
+        kernels.max_pool2d(image, **far)
+    weight = importlib.import_module("cupy").zeros((16, 1, 2, 2), image.dtype)
+    far = dict(stride=2**31, padding=2**31, dilation=2**31, groups=16)
+    with pytest.raises(ValueError, match="cells of an image, its padding and a kernel"):
+        kernels.conv2d(image, weight, **far)
 
 
 def test_work_goes_to_the_current_stream_and_can_be_captured(image: Any) -> None:

@@ -395,9 +395,13 @@ frame = st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2)
 def test_any_geometry(
     shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, include: bool
 ) -> None:
+    windows = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    padding = tuple(
+        (min(first, n - 1), min(last, n - 1))
+        for (first, last), n in zip(padding, windows, strict=True)
+    )
     for a in (0, 1):
-        window = dilation[a] * (kernel[a] - 1) + 1
-        assume(max(padding[a]) < window <= shape[2 + a] + sum(padding[a]))
+        assume(windows[a] <= shape[2 + a] + sum(padding[a]))
     rng = np.random.default_rng(shape[1])
     x = shuffled(shape, "float32", rng)
     window = (kernel, stride, padding, dilation, ceil)

@@ -18,12 +18,16 @@ __global__ void __launch_bounds__(kPackThreads)
     const auto across = pool_window(columns, at.column);
     x += static_cast<std::int64_t>(at.image) * rows.size * columns.size * packs.channels +
          at.pack * kLanes;
+    // Of nothing but -inf the first cell wins; a window that holds no cell has no winner.
+    const bool any = down.begin < down.end && across.begin < across.end;
+    const Index start = static_cast<Index>(down.start + down.begin * rows.dilation) * columns.size +
+                        across.start + across.begin * columns.dilation;
     float best[kLanes];
     Index where[kLanes];
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) {
         best[i] = -INFINITY;
-        where[i] = -1;
+        where[i] = any ? start : -1;
     }
     for (int r = down.begin; r < down.end; ++r) {
         const Index row = static_cast<Index>(down.start + r * rows.dilation) * columns.size;
@@ -34,8 +38,7 @@ __global__ void __launch_bounds__(kPackThreads)
             load_floats(x + static_cast<std::int64_t>(cell) * packs.channels, value);
 #pragma unroll
             for (int i = 0; i < kLanes; ++i) {
-                const bool larger = !(value[i] <= best[i]) && best[i] == best[i];
-                if (larger || where[i] < 0) {
+                if (!(value[i] <= best[i]) && best[i] == best[i]) {
                     best[i] = value[i];
                     where[i] = cell;
                 }
