@@ -239,6 +239,7 @@ def each_pass(
     dy = kind.signs(output, rng)
     x, dy = channels_last(x), channels_last(dy)
     taps = w_shape[2] * w_shape[3]
+    geometry = dict(geometry, algorithm="direct")  # depthwise kernels have tests of their own
     yield "conv2d", (x, weight), geometry, taps * w_shape[1]
     yield (
         "conv2d_backward_input",
@@ -259,9 +260,8 @@ def test_convolution(x_shape, w_shape, geometry, kind: Kind, rng) -> None:
         kind.check(y, define(*wide), define(*map(abs, wide)), terms)
 
 
-# Patches: two or more of them in turn, halos larger than an image, asymmetric ones, kernels that lie
-# on one side, cut sums. Where there are none (two taps, channels that are no multiple of 64 bytes,
-# strides) tiles are right.
+# Patches: two or more of them in turn, halos larger than an image, asymmetric ones, cut sums. Where
+# there are none (two taps, channels that are no multiple of 64 bytes, strides) tiles are right.
 PATCHES = [
     ((2, 64, 9, 7), (24, 64, 3, 3), dict(padding=1)),
     ((1, 32, 24, 12), (136, 32, 3, 3), dict(padding=1)),
@@ -287,6 +287,7 @@ def test_transposed_convolution(x_shape, w_shape, geometry, kind: Kind, rng) -> 
     output = reference.conv2d(np.zeros(x_shape), np.zeros(w_shape), **geometry).shape
     x = kind.signs(output, rng)
     bias = kind.signs((w_shape[1] * geometry.get("groups", 1),), rng)
+    geometry = dict(geometry, algorithm="direct")
     define = functools.partial(reference.conv_transpose2d, **geometry)
     y = kind.run(convolution.conv_transpose2d, x, weight, bias, activation="relu", **geometry)
     wide, b = [kind.seen(x), kind.seen(weight)], bias.astype(np.float64)
@@ -318,8 +319,8 @@ def test_separable_convolution(kind: Kind, rng) -> None:
     x, depthwise = kind.signs((2, 16, 6, 5), rng), kind.signs((16, 1, 3, 3), rng)
     pointwise, bias = kind.signs((24, 16, 1, 1), rng), random_signs((24,), FLOAT32, rng)
     y = kind.run(convolution.depthwise_separable_conv2d, x, depthwise, pointwise, bias, padding=1)
-    # The image between the two is rounded, too.
-    wide = [kind.seen(v) for v in (x, depthwise, pointwise)]
+    # Depthwise kernels see float32 as it is; the image between the two is rounded.
+    wide = [x.astype(np.float64), depthwise.astype(np.float64), kind.seen(pointwise)]
     define = functools.partial(reference.depthwise_separable_conv2d, padding=1)
     magnitude = define(*map(abs, wide))
     unit = 2.0**-11 if kind.tf32 else kind.unit

@@ -47,7 +47,7 @@ inline Split split_evenly(std::int64_t depth, std::int64_t parts, int tile_depth
 }
 
 inline double estimated_clocks(const TileSize& t, const TensorProblem& p, const Split& split) {
-    constexpr double kMultiprocessors = 108, kL2 = 2800;  // bytes a clock
+    constexpr double kMultiprocessors = 108, kL2 = 2800, kMemory = 1100;  // bytes a clock
     const double area = static_cast<double>(t.rows) * t.columns;
     const double blocks = static_cast<double>(divide_up(p.rows, t.rows) *
                                               divide_up(p.columns, t.columns) * p.groups) *
@@ -67,7 +67,7 @@ inline double estimated_clocks(const TileSize& t, const TensorProblem& p, const 
     if (split.count == 1) return std::max(busy, asked / kL2);
     constexpr double kLaunch = 3000;
     const double parts = results * 4 * split.count;  // written, and read again
-    return std::max(busy, (asked + parts) / kL2) + parts / kL2 + kLaunch;
+    return std::max(busy, (asked + parts) / kL2) + parts / kMemory + kLaunch;
 }
 
 // What tests set for the calling thread: the tiles to choose from, whether patches are used
