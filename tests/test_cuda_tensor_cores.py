@@ -95,10 +95,31 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return Kind(request.param)
 
 
+# 64x64, 256x64, 128x128, 256x128. Small problems would have the first alone.
+@pytest.fixture(params=range(4))
+def tile(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A tile that products are cut into during the test."""
+    from pyconv import _cuda
+
+    _cuda.choose_tiles(request.param, request.param, -1)
+    yield request.param
+    _cuda.choose_tiles(0, 3, -1)
+
+
+@pytest.fixture(params=range(1, 4))
+def patches(request: pytest.FixtureRequest) -> Iterator[int]:
+    """As `tile`, and convolutions read patches of the image where they can."""
+    from pyconv import _cuda
+
+    _cuda.choose_tiles(request.param, request.param, 1)
+    yield request.param
+    _cuda.choose_tiles(0, 3, -1)
+
+
 # -- dense -----------------------------------------------------------------------------------------
 
-# Rows, columns, depth: one by one; in pieces; sums that are cut; large and narrow tiles.
-PRODUCTS = [(5, 7, 9), (65, 72, 40), (16, 24, 1064), (1408, 1160, 16), (13872, 16, 8)]
+# Rows, columns, depth: one by one; in pieces; sums that are cut.
+PRODUCTS = [(5, 7, 9), (65, 72, 40), (16, 24, 1064)]
 
 
 @pytest.mark.parametrize("size", PRODUCTS, ids=str)
@@ -115,6 +136,18 @@ def test_gemm(transposed: str, size: tuple[int, int, int], kind: Kind, rng) -> N
         dense.gemm, *given, transpose_a=transposed[0] == "t", transpose_b=transposed[1] == "t"
     )
     kind.check(y, wide[0] @ wide[1], k, k)  # no element is larger than 1
+
+
+# Around the sizes of tiles; no, one, a few and more steps than stages; a cut sum.
+TILED = [(256, 128, 64), (264, 136, 16), (130, 72, 168), (24, 16, 1064), (40, 8, 0)]
+
+
+@pytest.mark.parametrize("size", TILED, ids=str)
+@pytest.mark.parametrize("transposed", ["nn", "tt"])
+def test_every_tile(
+    transposed: str, size: tuple[int, int, int], tile: int, kind: Kind, rng
+) -> None:
+    test_gemm(transposed, size, kind, rng)
 
 
 @pytest.mark.parametrize("columns", [7, 72])
@@ -206,6 +239,7 @@ def each_pass(
     dy = kind.signs(output, rng)
     x, dy = channels_last(x), channels_last(dy)
     taps = w_shape[2] * w_shape[3]
+    geometry = dict(geometry, algorithm="direct")  # depthwise kernels have tests of their own
     yield "conv2d", (x, weight), geometry, taps * w_shape[1]
     yield (
         "conv2d_backward_input",
@@ -226,12 +260,34 @@ def test_convolution(x_shape, w_shape, geometry, kind: Kind, rng) -> None:
         kind.check(y, define(*wide), define(*map(abs, wide)), terms)
 
 
+# Patches: two or more of them in turn, halos larger than an image, asymmetric ones, cut sums. Where
+# there are none (two taps, channels that are no multiple of 64 bytes, strides) tiles are right.
+PATCHES = [
+    ((2, 64, 9, 7), (24, 64, 3, 3), dict(padding=1)),
+    ((1, 32, 24, 12), (136, 32, 3, 3), dict(padding=1)),
+    ((1, 32, 6, 7), (16, 32, 5, 5), dict(padding=2)),
+    ((2, 32, 5, 6), (8, 32, 3, 3), dict(padding=2, dilation=2)),
+    ((3, 64, 8, 9), (64, 32, 2, 2), dict(padding=((0, 1), (1, 0)), groups=2)),
+    ((2, 32, 17, 16), (16, 32, 1, 5), dict(padding=((0, 0), (2, 2)))),
+    ((1, 256, 6, 6), (16, 256, 3, 3), dict(padding=1)),
+    ((1, 32, 6, 6), (16, 32, 1, 2), dict(padding=((0, 0), (0, 1)))),
+    ((1, 24, 6, 6), (16, 24, 3, 3), dict(padding=1)),
+    ((1, 32, 6, 6), (16, 32, 3, 3), dict(padding=1, stride=2)),
+]
+
+
+@pytest.mark.parametrize(("x_shape", "w_shape", "geometry"), PATCHES, ids=str)
+def test_patches(x_shape, w_shape, geometry, patches: int, kind: Kind, rng) -> None:
+    test_convolution(x_shape, w_shape, geometry, kind, rng)
+
+
 @convolutions
 def test_transposed_convolution(x_shape, w_shape, geometry, kind: Kind, rng) -> None:
     x, weight = kind.signs(x_shape, rng), kind.signs(w_shape, rng)
     output = reference.conv2d(np.zeros(x_shape), np.zeros(w_shape), **geometry).shape
     x = kind.signs(output, rng)
     bias = kind.signs((w_shape[1] * geometry.get("groups", 1),), rng)
+    geometry = dict(geometry, algorithm="direct")
     define = functools.partial(reference.conv_transpose2d, **geometry)
     y = kind.run(convolution.conv_transpose2d, x, weight, bias, activation="relu", **geometry)
     wide, b = [kind.seen(x), kind.seen(weight)], bias.astype(np.float64)
@@ -263,8 +319,8 @@ def test_separable_convolution(kind: Kind, rng) -> None:
     x, depthwise = kind.signs((2, 16, 6, 5), rng), kind.signs((16, 1, 3, 3), rng)
     pointwise, bias = kind.signs((24, 16, 1, 1), rng), random_signs((24,), FLOAT32, rng)
     y = kind.run(convolution.depthwise_separable_conv2d, x, depthwise, pointwise, bias, padding=1)
-    # The image between the two is rounded, too.
-    wide = [kind.seen(v) for v in (x, depthwise, pointwise)]
+    # Depthwise kernels see float32 as it is; the image between the two is rounded.
+    wide = [x.astype(np.float64), depthwise.astype(np.float64), kind.seen(pointwise)]
     define = functools.partial(reference.depthwise_separable_conv2d, padding=1)
     magnitude = define(*map(abs, wide))
     unit = 2.0**-11 if kind.tf32 else kind.unit

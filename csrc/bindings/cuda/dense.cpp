@@ -1,5 +1,6 @@
 #include "bindings/cuda/array.h"
 #include "cuda/dense/gemm.h"
+#include "cuda/dense/tensor_plan.h"
 
 namespace pyconv::bindings {
 
@@ -89,6 +90,9 @@ void register_dense(py::module_& module) {
     module.def("gemm", &gemm_binding);
     module.def("linear", &linear_binding);
     module.def("linear_backward", &linear_backward_binding);
+    module.def("choose_tiles", [](int first, int last, int patches) {  // for tests
+        cuda::tile_choice = {first, last, patches};
+    });
 }
 
 }  // namespace pyconv::bindings

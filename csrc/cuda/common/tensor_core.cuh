@@ -37,6 +37,10 @@ __device__ inline void store_shared(SharedAddress to, T x) {
                  "h"(reinterpret_cast<const unsigned short&>(x))
                  : "memory");
 }
+// (The compiler cuts some stores of pairs into two.)
+__device__ inline void store_shared(SharedAddress to, float first, float second) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(first), "f"(second) : "memory");
+}
 __device__ inline unsigned load_shared(SharedAddress from) {
     unsigned x;
     asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(from) : "memory");

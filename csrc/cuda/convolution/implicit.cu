@@ -64,14 +64,14 @@ Phase phase_of(std::int64_t phase, std::int64_t kernel, std::int64_t stride, std
     return result;
 }
 
-// Where one operand can't be read in pieces, neither is: half as many kernels.
+// f(pieces of the image, of the other operand). Where the other can't be read in pieces, neither
+// is: fewer kernels. The first layer's image can't.
 template <class Product, class F>
-void with_piece(bool pieces, F&& f) {
-    if (pieces) {
-        f(std::integral_constant<int, Product::kPiece>{});
-    } else {
-        f(std::integral_constant<int, 1>{});
-    }
+void with_pieces(bool image, bool other, F&& f) {
+    using Pieces = std::integral_constant<int, Product::kPiece>;
+    using Elements = std::integral_constant<int, 1>;
+    if (image && other) return f(Pieces{}, Pieces{});
+    other ? f(Elements{}, Pieces{}) : f(Elements{}, Elements{});
 }
 
 // f(product) for the arithmetic that is asked for.
@@ -103,13 +103,13 @@ void forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
     out.vectors = four_aligned(y, p.out_channels, columns);
     const ProductTask<T> task{"convolution", describe("forward", p),     out,      epilogue,
                               depth,         static_cast<int>(p.groups), allocate, stream};
-    const bool pieces =
-        in_pieces(weight, p.out_channels, columns) && in_pieces(x, p.in_channels, p.group_in());
-    with_piece<Product>(pieces, [&](auto piece) {
-        const Pixels<Product, piece> pixels{x, out.rows, depth, forward_window(p, piece),
-                                            static_cast<int>(p.group_in())};
-        const int pitch = pixel_pieces(depth, p.out_channels, piece);
-        const Columns<Product, piece> matrix{weight, columns, depth, pitch, columns};
+    const bool image_in_pieces = in_pieces(x, p.in_channels, p.group_in());
+    const bool weight_in_pieces = in_pieces(weight, p.out_channels, columns);
+    with_pieces<Product>(image_in_pieces, weight_in_pieces, [&](auto of_image, auto of_weight) {
+        const Pixels<Product, of_image> pixels{x, out.rows, depth, forward_window(p, of_image),
+                                               static_cast<int>(p.group_in())};
+        const int pitch = pixel_pieces(depth, p.out_channels, of_weight);
+        const Columns<Product, of_weight> matrix{weight, columns, depth, pitch, columns};
         Product::run(pixels, matrix, task);
     });
 }
@@ -156,7 +156,7 @@ void backward_phase(const ConvolutionProblem& p, std::int64_t py, std::int64_t p
     const ProductTask<T> task{"convolution", describe("backward data", p), out,      epilogue,
                               depth,         static_cast<int>(p.groups),   allocate, stream};
     const bool pieces = in_pieces(dy, p.out_channels, p.group_out()) && aligned_to(16, weight);
-    with_piece<Product>(pieces, [&](auto piece) {
+    with_pieces<Product>(pieces, pieces, [&](auto piece, auto) {
         window.pixel = pixel_pieces(p.outputs(), p.out_channels, piece);
         const Pixels<Product, piece> pixels{dy, out.rows, depth, window,
                                             static_cast<int>(p.group_out())};
@@ -190,13 +190,13 @@ void backward_weight(const ConvolutionProblem& p, const T* dy, const T* x, T* dw
     const ProductTask<T> task{
         "convolution", describe("backward weight", p), out,      Epilogue<T>{},
         depth,         static_cast<int>(p.groups),     allocate, stream};
-    const bool pieces =
-        in_pieces(dy, p.out_channels, columns) && in_pieces(x, p.in_channels, p.group_in());
-    with_piece<Product>(pieces, [&](auto piece) {
-        const Taps<Product, piece> pixels{x, out.rows, depth, forward_window(p, piece),
-                                          static_cast<int>(p.group_in())};
-        const int pitch = pixel_pieces(depth, p.out_channels, piece);
-        const Columns<Product, piece> gradient{dy, columns, depth, pitch, columns};
+    const bool image_in_pieces = in_pieces(x, p.in_channels, p.group_in());
+    const bool dy_in_pieces = in_pieces(dy, p.out_channels, columns);
+    with_pieces<Product>(image_in_pieces, dy_in_pieces, [&](auto of_image, auto of_dy) {
+        const Taps<Product, of_image> pixels{x, out.rows, depth, forward_window(p, of_image),
+                                             static_cast<int>(p.group_in())};
+        const int pitch = pixel_pieces(depth, p.out_channels, of_dy);
+        const Columns<Product, of_dy> gradient{dy, columns, depth, pitch, columns};
         Product::run(pixels, gradient, task);
     });
 }

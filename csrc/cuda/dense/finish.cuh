@@ -92,45 +92,65 @@ __device__ inline void finish_four(const Rows<T>& out, const Finish<T>& f, std::
     store_four(out.data + offset, out.vectors, count, y);
 }
 
-// The parts of the sums, [part][group][row][column], in their order, and the epilogue. No parts:
-// the activation of what lies in the result.
+// The parts of the sums, [part][group][row][column], in their order, and the epilogue: a thread has
+// four neighbouring columns. No parts: the activation of what lies in the result.
 template <class T>
-__global__ void add_parts(const float* partial, Rows<T> out, Epilogue<T> e, int parts, int groups) {
-    const std::int64_t size = static_cast<std::int64_t>(out.rows) * out.columns;
-    const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (i >= size * groups) return;
-    const int group = static_cast<int>(i / size);
-    const int row = static_cast<int>((i - group * size) / out.columns);
-    const int column =
-        static_cast<int>(i - group * size - static_cast<std::int64_t>(row) * out.columns);
+__global__ void add_parts(const float* partial, Rows<T> out, Epilogue<T> e, FastDivider fours,
+                          int count, int parts) {
+    const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i >= count) return;
+    const int group = static_cast<int>(blockIdx.y);
+    int column;
+    const int row = fours.divide(i, column);
+    column *= 4;
+    const int left = out.columns - column;
     const std::int64_t offset = out.offset(row) + group * out.group_step + column;
+    float y[4];
     if (parts == 0) {
-        out.data[offset] = narrow<T>(activate(e.activation, widen(out.data[offset]), e.slope));
-        return;
+        load_four(out.data + offset, out.vectors, left, y);
+    } else {
+        const bool whole = out.columns % 4 == 0;
+        const std::int64_t plane = static_cast<std::int64_t>(out.rows) * out.columns;
+        partial += group * plane + static_cast<std::int64_t>(row) * out.columns + column;
+        load_four(partial, whole, left, y);
+        for (int part = 1; part < parts; ++part) {
+            float x[4];
+            load_four(partial + part * static_cast<int>(gridDim.y) * plane, whole, left, x);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) y[j] += x[j];
+        }
+        Finish<T> f;
+        f.bias = e.bias;
+        f.stored_bias = e.stored_bias;
+        float r[4] = {};
+        if (e.residual) load_four(e.residual + offset, out.vectors, left, r);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const float bias = j < left ? f.bias_at(group * out.columns + column + j) : 0.0f;
+            y[j] = fmaf(e.alpha, y[j], bias);
+            if (e.residual) y[j] = fmaf(e.residual_scale, r[j], y[j]);
+        }
     }
-    float sum = partial[i];
-    for (int part = 1; part < parts; ++part) sum += partial[part * size * groups + i];
-    Finish<T> f;
-    f.bias = e.bias;
-    f.stored_bias = e.stored_bias;
-    float y = fmaf(e.alpha, sum, f.bias_at(group * out.columns + column));
-    if (e.residual) y = fmaf(e.residual_scale, widen(e.residual[offset]), y);
-    out.data[offset] = narrow<T>(activate(e.activation, y, e.slope));
+#pragma unroll
+    for (int j = 0; j < 4; ++j) y[j] = activate(e.activation, y[j], e.slope);
+    store_four(out.data + offset, out.vectors, left, y);
 }
 
 template <class T>
-std::int64_t result_size(const ProductTask<T>& task) {
-    return static_cast<std::int64_t>(task.out.rows) * task.out.columns * task.groups;
-}
-template <class T>
 float* allocate_parts(const ProductTask<T>& task, int parts) {
-    return static_cast<float*>(task.allocate(parts * result_size(task) * sizeof(float)));
+    const std::int64_t size =
+        static_cast<std::int64_t>(task.out.rows) * task.out.columns * task.groups;
+    return static_cast<float*>(
+        task.allocate(parts * size * static_cast<std::int64_t>(sizeof(float))));
 }
 template <class T>
 void launch_add_parts(const ProductTask<T>& task, const float* partial, int parts) {
-    const auto blocks = static_cast<unsigned>(divide_up(result_size(task), 256));
-    add_parts<<<blocks, 256, 0, task.stream>>>(partial, task.out, task.epilogue, parts,
-                                               task.groups);
+    const std::int64_t fours = divide_up(task.out.columns, 4);
+    const int count = checked_int("elements of a result, by four", task.out.rows * fours);
+    const dim3 grid(static_cast<unsigned>(divide_up(count, 256)),
+                    static_cast<unsigned>(task.groups));
+    add_parts<<<grid, 256, 0, task.stream>>>(partial, task.out, task.epilogue, FastDivider(fours),
+                                             count, parts);
     check_launch("add_parts", task.problem);
 }
 

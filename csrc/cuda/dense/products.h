@@ -49,11 +49,15 @@ using Columns = AlongRows<typename Product::Element, kPiece, Product::kDepth>;
 template <class Product, int kPiece>
 using Weights = WeightRows<typename Product::Element, kPiece, Product::kDepth>;
 
-// What a file of instances says.
-#define PYCONV_INSTANCE(A, B, P, piece) \
-    template void P::run(const A<P, piece>&, const B<P, piece>&, const ProductTask<P::Element>&)
-#define PYCONV_INSTANCES(A, B, P)        \
-    PYCONV_INSTANCE(A, B, P, P::kPiece); \
-    PYCONV_INSTANCE(A, B, P, 1)
+// What a file of instances says: both operands in pieces, or neither; with columns in pieces beside
+// single elements, for images of few channels.
+#define PYCONV_INSTANCE(A, a, B, b, P) \
+    template void P::run(const A<P, a>&, const B<P, b>&, const ProductTask<P::Element>&)
+#define PYCONV_INSTANCES(A, B, P)                   \
+    PYCONV_INSTANCE(A, P::kPiece, B, P::kPiece, P); \
+    PYCONV_INSTANCE(A, 1, B, 1, P)
+#define PYCONV_MIXED_INSTANCES(A, B, P) \
+    PYCONV_INSTANCES(A, B, P);          \
+    PYCONV_INSTANCE(A, 1, B, P::kPiece, P)
 
 }  // namespace pyconv::cuda

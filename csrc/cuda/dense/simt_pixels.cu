@@ -2,7 +2,7 @@
 
 namespace pyconv::cuda {
 
-PYCONV_INSTANCES(Pixels, Columns, SimtProduct);
+PYCONV_MIXED_INSTANCES(Pixels, Columns, SimtProduct);
 PYCONV_INSTANCES(Pixels, Weights, SimtProduct);
 
 }  // namespace pyconv::cuda

@@ -2,7 +2,7 @@
 
 namespace pyconv::cuda {
 
-PYCONV_INSTANCES(Taps, Columns, SimtProduct);
+PYCONV_MIXED_INSTANCES(Taps, Columns, SimtProduct);
 PYCONV_INSTANCES(Taps, Weights, SimtProduct);
 
 }  // namespace pyconv::cuda

@@ -4,6 +4,7 @@
 
 #include "cuda/dense/finish.cuh"
 #include "cuda/dense/products.h"
+#include "cuda/dense/tensor_patch.h"
 #include "cuda/dense/tensor_plan.h"
 #include "cuda/dense/tensor_tile.cuh"
 
@@ -17,14 +18,14 @@ struct TensorShape {
     static constexpr int kWarpsAcross = kColumns / kWarpColumns;
     static constexpr int kThreads = kRows / kWarpRows * kWarpsAcross * 32;
     static constexpr int kBlocks = 256 / kThreads;  // of a multiprocessor: up to 255 registers
-    static constexpr int kStages = 4;
-    static constexpr int kStageBytes = (kRows + kColumns) * 64;
+    static constexpr int kStages = kTensorStages;
     // 16 rows of sums of a warp on their way out. Rows 8 words further are 8 banks further: pairs
     // of sums of four rows, and fours of one, meet different banks.
     static constexpr int kSlabPitch = kWarpColumns + 8;
     static constexpr int kSlabBytes = 16 * kSlabPitch * 4;
-    static constexpr int kBytes = kStages * kStageBytes;
-    static_assert(kSlabBytes * kThreads / 32 <= kBytes);
+    static constexpr int kSlabsBytes = kSlabBytes * kThreads / 32;
+    static constexpr int kBytes = kStages * (kRows + kColumns) * 64;
+    static_assert(kSlabsBytes <= kBytes);
 };
 
 // Where sums go: finished to the result, or as they are to a part.
@@ -64,10 +65,10 @@ __device__ void store_sums(TensorTarget<T> target, float* slab, int first_row, i
     for (int i = 0; i < Shape::kWarpRows / 16; ++i) {
 #pragma unroll
         for (int j = 0; j < Shape::kWarpColumns / 8; ++j) {
-            float* const to = slab + lane / 4 * Shape::kSlabPitch + j * 8 + lane % 4 * 2;
-            const auto& s = sums[i][j];
-            *reinterpret_cast<float2*>(to) = make_float2(s[0], s[1]);
-            *reinterpret_cast<float2*>(to + 8 * Shape::kSlabPitch) = make_float2(s[2], s[3]);
+            const SharedAddress to =
+                shared_address(slab + lane / 4 * Shape::kSlabPitch + lane % 4 * 2) + j * 32;
+            store_shared(to, sums[i][j][0], sums[i][j][1]);
+            store_shared(to + 32 * Shape::kSlabPitch, sums[i][j][2], sums[i][j][3]);
         }
         __syncwarp();
 #pragma unroll 2
@@ -82,16 +83,53 @@ __device__ void store_sums(TensorTarget<T> target, float* slab, int first_row, i
     }
 }
 
+// The left operand, a tile of it in every stage.
+template <class Shape, class A>
+class TileReader {
+  public:
+    static constexpr int kStageBytes = Shape::kRows * 64;
+
+    __device__ static int first(const A&, int k) { return k; }
+    __device__ TileReader(const A& a, SharedAddress, int first_row, int warp_row, int k)
+        : a_(a), copy_(a, first_row, k), place_(Left::place(warp_row)) {}
+    __device__ void begin(SharedAddress stage) { copy_.begin(a_, stage); }
+    __device__ void end(SharedAddress stage) const { copy_.end(stage); }
+    // The next tile to copy; the columns follow.
+    template <class Copy, class B>
+    __device__ void advance(Copy& columns, const B& b) {
+        copy_.advance(a_);
+        columns.advance(b);
+    }
+    // The next tile to read.
+    __device__ void turn() {}
+    __device__ void load(unsigned (&to)[4], SharedAddress stage, int i, int half) const {
+        Left::load(to, stage + place_, i, half);
+    }
+
+  private:
+    using Left = Fragments<typename A::Element, A::kAlong, Shape::kRows, false>;
+    const A& a_;
+    TensorCopy<A, Shape::kRows, Shape::kThreads> copy_;
+    int place_;
+};
+
+// How a kernel reads the left operand that is described by an A.
+template <class Shape, class A>
+struct ReaderOf {
+    using Type = TileReader<Shape, A>;
+};
+
 // One block: one tile of one group and one part of the sum.
 template <class Shape, class A, class B>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     tensor_kernel(A a, B b, Rows<typename A::Element> out, Finish<typename A::Element> finish,
                   FastDivider tiles_across, int depth, Split split, float* partial) {
     using T = typename A::Element;
+    using Reader = typename ReaderOf<Shape, A>::Type;
     constexpr int kStages = Shape::kStages, kDepth = A::kDepth;
     constexpr int kRowsOfA = Shape::kWarpRows / 16, kPairsOfB = Shape::kWarpColumns / 16;
-    using FragmentsA = Fragments<T, A::kAlong, Shape::kRows, false>;
-    using FragmentsB = Fragments<T, B::kAlong, Shape::kColumns, true>;
+    constexpr int kStageBytes = Reader::kStageBytes + Shape::kColumns * 64;
+    using Right = Fragments<T, B::kAlong, Shape::kColumns, true>;
     extern __shared__ __align__(1024) uint4 stages[];
 
     const int part = static_cast<int>(blockIdx.z) % split.count;
@@ -103,40 +141,45 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     const int first_row = down * Shape::kRows, first_column = across * Shape::kColumns;
     const int begin = part * split.depth;
     const int tiles = (min(begin + split.depth, depth) - begin + kDepth - 1) / kDepth;
-
     const int warp = static_cast<int>(threadIdx.x) / 32;
     const int warp_row = warp / Shape::kWarpsAcross * Shape::kWarpRows;
     const int warp_column = warp % Shape::kWarpsAcross * Shape::kWarpColumns;
-    constexpr int kTileB = Shape::kRows * 64;  // behind the tile of a
-    const int place_a = FragmentsA::place(warp_row);
-    const int place_b = FragmentsB::place(warp_column) + kTileB;
 
     const SharedAddress shared = shared_address(stages);
     SharedAddress read = shared, write = shared;  // the stages that are multiplied and filled
-    TensorCopy<A, Shape::kRows, Shape::kThreads> copy_a(a, first_row, begin);
-    TensorCopy<B, Shape::kColumns, Shape::kThreads> copy_b(b, first_column, begin);
+    TensorCopy<B, Shape::kColumns, Shape::kThreads> columns(b, first_column,
+                                                            Reader::first(a, begin));
+    Reader rows(a, shared + kStages * kStageBytes, first_row, warp_row, begin);
+    const int place = Right::place(warp_column) + Reader::kStageBytes;
+    const auto begin_copy = [&] {
+        rows.begin(write);
+        columns.begin(b, write + Reader::kStageBytes);
+        rows.advance(columns, b);
+    };
+    const auto end_copy = [&] {
+        rows.end(write);
+        columns.end(write + Reader::kStageBytes);
+    };
 #pragma unroll
     for (int stage = 0; stage < kStages - 1; ++stage) {
         if (stage < tiles) {
-            copy_a.begin(a, write);
-            copy_b.begin(b, write + kTileB);
-            copy_a.end(write);
-            copy_b.end(write + kTileB);
+            begin_copy();
+            end_copy();
         }
         commit_copies();
-        write += Shape::kStageBytes;
+        write += kStageBytes;
     }
     float sums[kRowsOfA][2 * kPairsOfB][4] = {};
     unsigned x[2][4];             // 16 rows, and the next 16
     unsigned w[2][kPairsOfB][4];  // all columns, and those of the next 32 bytes of k
     const auto load_columns = [&](unsigned (&to)[kPairsOfB][4], int half) {
 #pragma unroll
-        for (int j = 0; j < kPairsOfB; ++j) FragmentsB::load(to[j], read + place_b, j, half);
+        for (int j = 0; j < kPairsOfB; ++j) Right::load(to[j], read + place, j, half);
     };
     wait_for_copies<kStages - 2>();
     __syncthreads();
     if (tiles > 0) {
-        FragmentsA::load(x[0], read + place_a, 0, 0);
+        rows.load(x[0], read, 0, 0);
         load_columns(w[0], 0);
     }
     for (int left = tiles; left > 0; --left) {
@@ -150,28 +193,23 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
                 if (half == 0 && i == 0) {
                     // All warps have left this stage: they were at the barrier behind their last
                     // read.
-                    if (more) {
-                        copy_a.begin(a, write);
-                        copy_b.begin(b, write + kTileB);
-                    }
+                    if (more) begin_copy();
                     commit_copies();
                 }
                 if (i + 1 < kRowsOfA) {
-                    FragmentsA::load(x[(i + 1) % 2], read + place_a, i + 1, half);
+                    rows.load(x[(i + 1) % 2], read, i + 1, half);
                 } else {
                     if (half == 1) {
-                        if (more) {
-                            copy_a.end(write);
-                            copy_b.end(write + kTileB);
-                        }
+                        if (more) end_copy();
                         write = read;
-                        read += Shape::kStageBytes;
-                        if (read == shared + Shape::kBytes) read = shared;
+                        read += kStageBytes;
+                        if (read == shared + kStages * kStageBytes) read = shared;
+                        rows.turn();
                         wait_for_copies<kStages - 2>();
                         __syncthreads();
                     }
                     if (half == 0 || left > 1) {
-                        FragmentsA::load(x[0], read + place_a, 0, 1 - half);
+                        rows.load(x[0], read, 0, 1 - half);
                         load_columns(w[1 - half], 1 - half);
                     }
                 }
@@ -203,7 +241,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 }
 
 template <class Shape, class A, class B, class T>
-void launch_tensor(const A& a, const B& b, ProductTask<T> task, const Split& split) {
+void launch_tensor(const A& a, const B& b, ProductTask<T> task, const Split& split,
+                   int bytes = Shape::kBytes) {
     Rows<T>& out = task.out;
     const std::int64_t across = divide_up(out.columns, Shape::kColumns);
     const std::int64_t down = divide_up(out.rows, Shape::kRows);
@@ -212,12 +251,10 @@ void launch_tensor(const A& a, const B& b, ProductTask<T> task, const Split& spl
     const bool in_parts = split.count > 1 || !is_piecewise_linear(task.epilogue.activation);
     float* const partial = in_parts ? allocate_parts(task, split.count) : nullptr;
     const auto kernel = tensor_kernel<Shape, A, B>;
-    if (Shape::kBytes > 48 * 1024) {
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kBytes);
-    }
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostShared);
     const dim3 grid(static_cast<unsigned>(checked_int("tiles of the result", down * across)), 1,
                     static_cast<unsigned>(task.groups * split.count));
-    kernel<<<grid, Shape::kThreads, Shape::kBytes, task.stream>>>(
+    kernel<<<grid, Shape::kThreads, bytes, task.stream>>>(
         a, b, out, in_parts ? Finish<T>() : Finish<T>(task.epilogue), FastDivider(across),
         task.depth, split, partial);
     check_launch(task.kernel, task.problem);
@@ -229,16 +266,33 @@ template <class A, class B>
 void TensorProduct<T>::run(const A& a, const B& b, const ProductTask<T>& task) {
     const Rows<T>& out = task.out;
     if (out.rows == 0 || out.columns == 0 || task.groups == 0) return;
-    const TensorProblem problem{out.rows,    out.columns, task.depth,
-                                task.groups, kDepth,      static_cast<int>(sizeof(T))};
+    TensorProblem problem{out.rows,    out.columns, task.depth,
+                          task.groups, kDepth,      static_cast<int>(sizeof(T))};
     // Operands that can't be read in pieces have small tiles alone: half as many kernels.
-    const TensorPlan plan = plan_tensor(problem, A::kPiece == 1);
-    if constexpr (A::kPiece > 1) {
+    if constexpr (A::kPiece == 1) {
+        const TensorPlan plan = plan_tensor(problem, 0, 0);
+        launch_tensor<TensorShape<0>>(a, b, task, plan.split);
+    } else {
+        const TileChoice choice = tile_choice;
+        const TensorPlan plan = plan_tensor(problem, choice.first, choice.last);
+        if constexpr (std::is_same_v<A, Pixels<TensorProduct, kPiece>>) {
+            const auto patches = patches_of(a);
+            if (patches.taps > 0 && choice.patches != 0) {
+                problem.taps = patches.taps;
+                problem.halo = patches.halo;
+                const TensorPlan by_patches =
+                    plan_tensor(problem, std::max(choice.first, 1), choice.last);
+                const bool better = by_patches.clocks < plan.clocks || choice.patches > 0;
+                if (by_patches.clocks > 0 && better) {
+                    return TensorPatches<T>::run(patches, b, task, by_patches);
+                }
+            }
+        }
         if (plan.tile == 1) return launch_tensor<TensorShape<1>>(a, b, task, plan.split);
         if (plan.tile == 2) return launch_tensor<TensorShape<2>>(a, b, task, plan.split);
         if (plan.tile == 3) return launch_tensor<TensorShape<3>>(a, b, task, plan.split);
+        launch_tensor<TensorShape<0>>(a, b, task, plan.split);
     }
-    launch_tensor<TensorShape<0>>(a, b, task, plan.split);
 }
 
 }  // namespace pyconv::cuda

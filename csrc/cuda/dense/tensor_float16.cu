@@ -2,9 +2,9 @@
 
 namespace pyconv::cuda {
 
-PYCONV_INSTANCES(Pixels, Columns, TensorProduct<half>);
+PYCONV_MIXED_INSTANCES(Pixels, Columns, TensorProduct<half>);
 PYCONV_INSTANCES(Pixels, Weights, TensorProduct<half>);
-PYCONV_INSTANCES(Taps, Columns, TensorProduct<half>);
+PYCONV_MIXED_INSTANCES(Taps, Columns, TensorProduct<half>);
 PYCONV_INSTANCES(Taps, Weights, TensorProduct<half>);
 
 }  // namespace pyconv::cuda

@@ -51,13 +51,20 @@ struct PieceCopy {
         const int first = static_cast<int>(threadIdx.x) / kAcross;
         const int chunk = static_cast<int>(threadIdx.x) % kAcross;
         place = Tile::offset(first, chunk);
-        step = source.step(k + (Tile::kAlongDepth ? chunk * Tile::kChunk : first));
+        seek(source, k);
         const int row = first_row + (Tile::kAlongDepth ? first : chunk * Tile::kChunk);
 #pragma unroll
         for (int i = 0; i < kCount; ++i) {
             line[i] = source.line(row + i * (kLineStep + kChunkStep * Tile::kChunk));
         }
     }
+    // The next tile begins at k.
+    __device__ void seek(const Source& source, int k) {
+        const int thread = static_cast<int>(threadIdx.x);
+        step = source.step(
+            k + (Tile::kAlongDepth ? thread % kAcross * Tile::kChunk : thread / kAcross));
+    }
+    __device__ void advance(const Source& source) { source.advance(step); }
     // Begins to copy the next tile.
     __device__ void begin(const Source& source, SharedAddress tile) {
 #pragma unroll
@@ -67,7 +74,6 @@ struct PieceCopy {
                 ((tile + place) ^ (i * kChunkStep * 16)) + i * kLineStep * Tile::kLineBytes;
             copy_async<16>(to, from.at, from.inside);
         }
-        source.advance(step);
     }
     __device__ void end(SharedAddress) const {}
 };
@@ -115,6 +121,8 @@ struct ElementCopy {
                 held[i] = from.inside ? *from.at : T{};
             }
         }
+    }
+    __device__ void advance(const Source& source) {
         k += Tile::kDepth;
         step = source.step(k);
     }
