@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import platform
 import threading
@@ -132,6 +133,7 @@ def info() -> dict[str, Any]:
     -------
     dict
         ``version``, ``isa``, ``isas``, ``threads``, ``cores``, ``processor``, ``compiler``,
+        ``cuda`` (what the kernels for CuPy's arrays were built for, or why there are none),
         ``float32_precision``, ``numpy``, ``python``, ``memory`` (bytes: live, cached, high_water).
 
     Examples
@@ -152,11 +154,21 @@ def info() -> dict[str, Any]:
         "cores": _cpu.available_cores(),
         "processor": _processor(),
         "compiler": _cpu.compiler,
+        "cuda": _cuda_build(),
         "float32_precision": get_float32_precision(),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "memory": _cpu.pool_statistics(),
     }
+
+
+def _cuda_build() -> str:
+    try:
+        extension: Any = importlib.import_module("pyconv._cuda")
+    except ImportError as error:
+        ours = (error.name or "").partition(".")[0] == "pyconv"
+        return "not built" if ours else f"can't be loaded: {error}"
+    return str(extension.architectures).replace(";", ", ")
 
 
 def _processor() -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +246,17 @@ def test_info_says_what_runs():
     assert info["threads"] == pyconv.get_num_threads() and info["cores"] >= 1
     assert set(info["memory"]) == {"live", "cached", "high_water"}
     assert info["processor"] and info["compiler"] and info["numpy"] == np.__version__
+
+
+def test_info_says_what_there_is_for_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyconv._cuda", None)
+    monkeypatch.delattr(pyconv, "_cuda", raising=False)
+    assert pyconv.info()["cuda"] == "not built"
+    module = types.ModuleType("pyconv._cuda")
+    module.architectures = "80-real;90-real"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyconv._cuda", module)
+    monkeypatch.setattr(pyconv, "_cuda", module, raising=False)
+    assert pyconv.info()["cuda"] == "80-real, 90-real"
 
 
 def test_the_import_is_lazy_and_whole():
