@@ -572,6 +572,26 @@ def test_depthwise(
     assert_rounded(dw, expected, magnitude, dy.size // c)
 
 
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (5, 1), (5, 2), (4, 1)])
+def test_depthwise_gradients_take_nothing_from_pixels_that_a_tap_does_not_meet(
+    kernel: int, stride: int
+) -> None:
+    """The last column meets the last taps alone; runs of outputs reach past the end of a row."""
+    geometry = dict(stride=stride, groups=8)
+    size = kernel + 4 * stride  # five outputs
+    x = np.ones((1, 8, size, size), np.float32)
+    x[..., -1] = np.nan
+    dy = np.ones((1, 8, 5, 5), np.float32)
+    dw = kernels.conv2d_backward_weight(
+        stored(dy, dy.dtype)[0], stored(x, x.dtype)[0], (8, 1, kernel, kernel),
+        algorithm="depthwise", **geometry,
+    )  # fmt: skip
+    wide = (dy.astype(np.float64), x.astype(np.float64))
+    assert_exact(
+        to_host(dw), reference.conv2d_backward_weight(*wide, (8, 1, kernel, kernel), **geometry)
+    )
+
+
 # -- what all of them have in common ---------------------------------------------------------------
 
 
