@@ -1,10 +1,12 @@
-// The division by multiplication that the device's kernels use, against the processor's.
+// The division by multiplication that the device's kernels use, against the processor's; how sums
+// are cut.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
 #include "cuda/common/index.h"
 #include "cuda/dense/product.h"
+#include "cuda/dense/tensor_plan.h"
 
 namespace {
 
@@ -36,18 +38,46 @@ void check_divisor(std::int64_t d) {
     }
 }
 
-// The parts of a sum cover it, without an empty one.
-void check_split(std::int64_t blocks, std::int64_t depth) {
-    const pyconv::cuda::Split split = pyconv::cuda::split_sum(blocks, depth);
+// The parts of a sum cover it, without an empty one, in whole tiles.
+void check_split(const pyconv::cuda::Split& split, std::int64_t depth, int tile_depth) {
     const std::int64_t before_last = static_cast<std::int64_t>(split.count - 1) * split.depth;
     if (split.count >= 1 && (depth == 0 || before_last < depth) &&
-        before_last + split.depth >= depth && split.depth % pyconv::cuda::kTileDepth == 0) {
+        before_last + split.depth >= depth && split.depth % tile_depth == 0) {
         return;
     }
-    std::fprintf(stderr, "failed: %lld terms for %lld blocks in %d parts of %d\n",
-                 static_cast<long long>(depth), static_cast<long long>(blocks), split.count,
-                 split.depth);
+    std::fprintf(stderr, "failed: %lld terms in %d parts of %d\n", static_cast<long long>(depth),
+                 split.count, split.depth);
     std::exit(1);
+}
+
+// Of tensor cores: parts hold whole patches, and what a block has of shared memory suffices.
+void check_plan(const pyconv::cuda::TensorProblem& p) {
+    const pyconv::cuda::TensorPlan plan = pyconv::cuda::plan_tensor(p, p.taps > 1 ? 1 : 0, 3);
+    if (plan.clocks == 0 && p.taps > 1) return;
+    check_split(plan.split, p.depth, p.tile_depth * p.taps);
+    const auto& tile = pyconv::cuda::kTensorTiles[plan.tile];
+    if (plan.clocks > 0 &&
+        (p.taps == 1 || pyconv::cuda::patch_bytes(tile, p.halo) <= pyconv::cuda::kMostShared)) {
+        return;
+    }
+    std::fprintf(stderr, "failed: no plan for %lldx%lldx%lld\n", static_cast<long long>(p.rows),
+                 static_cast<long long>(p.columns), static_cast<long long>(p.depth));
+    std::exit(1);
+}
+void check_plans(std::int64_t size) {
+    for (const int item : {2, 4}) {
+        for (const std::int64_t columns : {1, 64, 65, 1000}) {
+            for (const std::int64_t depth : {std::int64_t{0}, std::int64_t{1}, size, 4608 * size}) {
+                check_plan({size, columns, depth, 1, 64 / item, item});
+                check_plan({columns, size, depth, 3, 64 / item, item});
+            }
+            for (const int halo : {2, 114, 500, 900}) {
+                const int taps = halo % 7 + 4, tile_depth = 64 / item;
+                check_plan(
+                    {size, columns, size * taps * tile_depth, 1, tile_depth, item, taps, halo});
+            }
+        }
+    }
 }
 
 }  // namespace
@@ -61,10 +91,15 @@ int main() {
         }
     }
     for (std::int64_t d = 1001; d < kMost; d = d * 17 / 16 + 1) check_divisor(d);
+    using pyconv::cuda::kTileDepth;
     for (std::int64_t blocks = 0; blocks <= 300; blocks += 7) {
-        for (std::int64_t depth = 0; depth <= 3000; ++depth) check_split(blocks, depth);
-        check_split(blocks, pyconv::cuda::kMostRows);
+        for (std::int64_t depth = 0; depth <= 3000; ++depth) {
+            check_split(pyconv::cuda::split_sum(blocks, depth), depth, kTileDepth);
+        }
+        const std::int64_t most = pyconv::cuda::kMostRows;
+        check_split(pyconv::cuda::split_sum(blocks, most), most, kTileDepth);
     }
+    for (const std::int64_t size : {1, 7, 64, 129, 1000, 25088, 400000}) check_plans(size);
     std::printf("index arithmetic: ok\n");
     return 0;
 }

@@ -40,22 +40,26 @@ struct Rows {
     }
 };
 
-// How often the sum is cut so that the grid fills a chip, by the problem alone: the same bits on
-// any device. 216 blocks are two for each multiprocessor of an A100.
+// How often a sum is cut so that the grid fills a chip, by the problem alone: the same bits on any
+// device.
 struct Split {
     int count = 1;  // parts of the sum
     int depth = 0;  // of each, a multiple of the tile's
 };
-inline constexpr std::int64_t kWantedBlocks = 216;
-
-inline Split split_sum(std::int64_t blocks, std::int64_t depth, std::int64_t tile_depth) {
-    const std::int64_t wanted = divide_up(kWantedBlocks, blocks < 1 ? 1 : blocks);
-    const std::int64_t most = depth / 128 < 1 ? 1 : depth / 128;
-    std::int64_t parts = wanted < most ? wanted : most;
-    if (parts > 64) parts = 64;
+inline Split split_evenly(std::int64_t depth, std::int64_t parts, int tile_depth) {
     const std::int64_t each = divide_up(divide_up(depth, parts), tile_depth) * tile_depth;
     if (each == 0) return {1, 0};
     return {static_cast<int>(divide_up(depth, each)), static_cast<int>(each)};
+}
+
+// For float32 without tensor cores. 216 blocks are two for each multiprocessor of an A100.
+inline constexpr int kTileDepth = 8;
+inline constexpr std::int64_t kWantedBlocks = 216;
+inline Split split_sum(std::int64_t blocks, std::int64_t depth) {
+    const std::int64_t wanted = divide_up(kWantedBlocks, blocks < 1 ? 1 : blocks);
+    const std::int64_t most = depth / 128 < 1 ? 1 : depth / 128;
+    const std::int64_t parts = wanted < most ? wanted : most;
+    return split_evenly(depth, parts < 64 ? parts : 64, kTileDepth);
 }
 
 }  // namespace pyconv::cuda

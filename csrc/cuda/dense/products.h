@@ -26,7 +26,7 @@ struct ProductTask {
 // float32 by fused multiply-adds.
 struct SimtProduct {
     using Element = float;
-    static constexpr int kPiece = 4, kDepth = 8;
+    static constexpr int kPiece = 4, kDepth = kTileDepth;
     template <class A, class B>
     static void run(const A& a, const B& b, const ProductTask<float>& task);
 };

@@ -10,8 +10,6 @@
 
 namespace pyconv::cuda {
 
-inline constexpr int kTileDepth = SimtProduct::kDepth;
-
 template <int kRowsOfTile, int kColumnsOfTile>
 struct TileShape {
     static constexpr int kRows = kRowsOfTile, kColumns = kColumnsOfTile;
@@ -219,7 +217,7 @@ void launch_simt(const A& a, const B& b, ProductTask<float> task) {
     Rows<float>& out = task.out;
     const std::int64_t across = divide_up(out.columns, Shape::kColumns);
     const std::int64_t down = divide_up(out.rows, Shape::kRows);
-    const Split split = split_sum(across * down * task.groups, task.depth, kTileDepth);
+    const Split split = split_sum(across * down * task.groups, task.depth);
     out.vectors = out.vectors && aligned_to(16, task.epilogue.residual);
     float* partial = nullptr;
     if (split.count > 1) partial = allocate_parts(task, split.count);

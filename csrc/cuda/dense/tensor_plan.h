@@ -40,12 +40,6 @@ inline int patch_bytes(const TileSize& t, int halo) {
     return kTensorStages * t.columns * 64 + 2 * (t.rows + halo) * 64 + 128;
 }
 
-inline Split split_evenly(std::int64_t depth, std::int64_t parts, int tile_depth) {
-    const std::int64_t each = divide_up(divide_up(depth, parts), tile_depth) * tile_depth;
-    if (each == 0) return {1, 0};
-    return {static_cast<int>(divide_up(depth, each)), static_cast<int>(each)};
-}
-
 inline double estimated_clocks(const TileSize& t, const TensorProblem& p, const Split& split) {
     constexpr double kMultiprocessors = 108, kL2 = 2800, kMemory = 1100;  // bytes a clock
     const double area = static_cast<double>(t.rows) * t.columns;
