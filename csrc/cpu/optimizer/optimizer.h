@@ -5,29 +5,9 @@
 #include <vector>
 
 #include "core/isa.h"
+#include "core/optimizer.h"
 
 namespace pyconv {
-
-// Arrays of n elements that lie in the same order. What an operation doesn't use is null.
-template <class T>
-struct Segment {
-    T* parameter = nullptr;
-    const T* gradient = nullptr;
-    T* first = nullptr;   // velocity, or first moment
-    T* second = nullptr;  // second moment
-    std::int64_t n = 0;
-};
-
-struct SgdSettings {
-    double lr, momentum, dampening, weight_decay;
-    bool nesterov;
-};
-
-struct AdamSettings {
-    double lr, beta1, beta2, eps, weight_decay;
-    bool decoupled;
-    std::int64_t step;
-};
 
 template <class T>
 void sgd_step(Isa isa, const std::vector<Segment<T>>& segments, const SgdSettings& settings);

@@ -4,34 +4,18 @@
 
 #include <cuda_runtime.h>
 
-#include <cstdint>
 #include <vector>
 
+#include "core/optimizer.h"
 #include "cuda/common/launch.h"
 
 namespace pyconv::cuda {
 
-// Arrays of n elements that lie in the same order. What an operation doesn't use is null.
-struct Segment {
-    float* parameter = nullptr;
-    const float* gradient = nullptr;
-    float* first = nullptr;   // velocity, or first moment
-    float* second = nullptr;  // second moment
-    std::int64_t n = 0;
-};
+using Segment = pyconv::Segment<float>;
 
-struct SgdSettings {
-    double lr, momentum, dampening, weight_decay;
-    bool nesterov;
-};
 void sgd_step(const std::vector<Segment>& segments, const SgdSettings& settings,
               cudaStream_t stream);
 
-struct AdamSettings {
-    double lr, beta1, beta2, eps, weight_decay;
-    bool decoupled;
-    std::int64_t step;
-};
 void adam_step(const std::vector<Segment>& segments, const AdamSettings& settings,
                cudaStream_t stream);
 
