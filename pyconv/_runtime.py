@@ -168,7 +168,7 @@ def _cuda_build() -> str:
     except ImportError as error:
         ours = (error.name or "").partition(".")[0] == "pyconv"
         return "not built" if ours else f"can't be loaded: {error}"
-    return str(extension.architectures).replace(";", ", ")
+    return str(extension.architectures)
 
 
 def _processor() -> str:

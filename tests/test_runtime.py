@@ -253,7 +253,7 @@ def test_info_says_what_there_is_for_cupy(monkeypatch):
     monkeypatch.delattr(pyconv, "_cuda", raising=False)
     assert pyconv.info()["cuda"] == "not built"
     module = types.ModuleType("pyconv._cuda")
-    module.architectures = "80-real;90-real"  # type: ignore[attr-defined]
+    module.architectures = "80-real, 90-real"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pyconv._cuda", module)
     monkeypatch.setattr(pyconv, "_cuda", module, raising=False)
     assert pyconv.info()["cuda"] == "80-real, 90-real"
