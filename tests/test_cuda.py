@@ -109,6 +109,16 @@ def test_moving_says_what_is_missing(modules, error, message, monkeypatch):
             move("cuda:2")
 
 
+def test_explain_knows_the_types_of_cuda():
+    shapes = (1, 4, 5, 5), (4, 4, 3, 3)
+    for dtype in ("float32", "float16", "bfloat16", np.float16):
+        said = convolution.explain("conv2d", *shapes, dtype=dtype, device="cuda")
+        assert said.algorithm == "direct" and "on cuda" in str(said)
+    for dtype, device in (("float64", "cuda"), ("float16", "cpu"), ("bfloat16", "cpu")):
+        with pytest.raises(TypeError, match=f"dtype must be .* on {device}, got {dtype}"):
+            convolution.explain("conv2d", *shapes, dtype=dtype, device=device)
+
+
 # -- which arrays ----------------------------------------------------------------------------------
 
 MATRIX, IMAGE = np.ones((4, 4), FLOAT32), np.ones((1, 4, 4, 4), FLOAT32)

@@ -1391,9 +1391,10 @@ def _verdicts(
         )
     if device not in ("cpu", "cuda"):
         raise ValueError(f"{function}: device must be 'cpu' or 'cuda', got {device!r}")
-    dtypes = [np.dtype(np.float32), np.dtype(np.float64)][: 2 if device == "cpu" else 1]
-    if np.dtype(dtype) not in dtypes:
-        wanted = " or ".join(map(str, dtypes))
+    kinds = ("float32", "float64") if device == "cpu" else ("float32", "float16", "bfloat16")
+    kind = dtype if dtype == "bfloat16" else np.dtype(dtype).name
+    if kind not in kinds:
+        wanted = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
         raise TypeError(f"{function}: dtype must be {wanted} on {device}, got {dtype}")
     size = check.shape_argument(function, "input_shape", input_shape, rank + 2)
     weight = check.shape_argument(function, "weight_shape", weight_shape, rank + 2)
@@ -1413,8 +1414,9 @@ def _verdicts(
     if device == "cuda":
         return [("depthwise", _depthwise_on_cuda(size[1], weight[0], geometry.groups), ""),
                 ("direct", "", "")]  # fmt: skip
-    float64 = np.dtype(dtype) == np.float64
-    return _cpu.convolution_algorithms(_DIRECTIONS[base], size, weight, geometry.code, float64)
+    return _cpu.convolution_algorithms(
+        _DIRECTIONS[base], size, weight, geometry.code, kind == "float64"
+    )
 
 
 def algorithms(
