@@ -1376,6 +1376,11 @@ def _depthwise_on_cuda(channels: int, outputs: int, groups: int) -> str:
     return ""
 
 
+def _name_of(dtype: Any) -> str:
+    """NumPy knows bfloat16 only after ml_dtypes was imported."""
+    return "bfloat16" if isinstance(dtype, str) and dtype == "bfloat16" else np.dtype(dtype).name
+
+
 def _verdicts(
     function: str, name: Any, input_shape: Any, weight_shape: Any, stride: Any, padding: Any,
     output_padding: Any, dilation: Any, groups: Any, dtype: Any, device: Any,
@@ -1392,7 +1397,7 @@ def _verdicts(
     if device not in ("cpu", "cuda"):
         raise ValueError(f"{function}: device must be 'cpu' or 'cuda', got {device!r}")
     kinds = ("float32", "float64") if device == "cpu" else ("float32", "float16", "bfloat16")
-    kind = dtype if dtype == "bfloat16" else np.dtype(dtype).name
+    kind = _name_of(dtype)
     if kind not in kinds:
         wanted = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
         raise TypeError(f"{function}: dtype must be {wanted} on {device}, got {dtype}")
@@ -1512,6 +1517,6 @@ def explain(
     )  # fmt: skip
     problem = (
         f"{name} of {tuple(input_shape)} with {tuple(weight_shape)}, stride {stride}, "
-        f"padding {padding}, dilation {dilation}, groups {groups}, {np.dtype(dtype).name}"
+        f"padding {padding}, dilation {dilation}, groups {groups}, {_name_of(dtype)}"
     )
     return Explanation(problem, verdicts, _cpu.current_isa() if device == "cpu" else device)
