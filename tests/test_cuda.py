@@ -247,6 +247,31 @@ def test_results_lie_channels_last_and_gradients_as_parameters(cupy):
 
 
 @on_device
+def test_alignment_changes_no_bit(cupy, images):
+    def moved(a: np.ndarray) -> Any:
+        memory = cupy.empty(a.size + 1, a.dtype)
+        memory[1:] = cupy.asarray(np.ascontiguousarray(a.transpose(0, 2, 3, 1)).ravel())
+        n, c, h, w = a.shape
+        return memory[1:].reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+    x, _, _ = images
+    dy = np.ascontiguousarray(x[..., ::-1])
+    options = dict(padding=1, groups=x.shape[1])
+    shape = (x.shape[1], 1, 3, 3)
+    wanted = convolution.conv2d_backward_weight(*upload(dy, x), shape, **options).get()
+    out = cupy.zeros(wanted.size + 1, FLOAT32)[1:].reshape(3, 3, 1, -1).transpose(3, 2, 0, 1)
+    found = convolution.conv2d_backward_weight(moved(dy), moved(x), shape, **options, out=out)
+    assert found is out and out.data.ptr % 16
+    assert_same_bits(out.get(), wanted)
+    for y, again in zip(
+        all_results(*upload(*images)),
+        all_results(moved(images[0]), upload(images[1])[0], moved(images[2])),
+        strict=True,
+    ):
+        assert_same_bits(again.get(), y.get())
+
+
+@on_device
 def test_an_empty_batch(cupy):
     y = dense.linear(cupy.ones((0, 3), FLOAT32), cupy.ones((4, 3), FLOAT32))
     assert y.shape == (0, 4)

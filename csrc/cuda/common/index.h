@@ -57,4 +57,10 @@ inline int checked_int(const char* what, std::int64_t n) {
 
 constexpr std::int64_t divide_up(std::int64_t n, std::int64_t d) { return (n + d - 1) / d; }
 
+// Whether all these pointers (null ones don't matter) take accesses of `bytes`.
+template <class... T>
+bool aligned_to(std::uintptr_t bytes, const T*... pointers) {
+    return (reinterpret_cast<std::uintptr_t>(pointers) | ...) % bytes == 0;
+}
+
 }  // namespace pyconv::cuda

@@ -4,7 +4,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include <cstdint>
+#include "cuda/common/index.h"
 
 namespace pyconv::cuda {
 
@@ -61,12 +61,6 @@ __device__ void store_floats(T* to, const float (&from)[N]) {
 #pragma unroll
     for (int i = 0; i < N; ++i) pack.value[i] = narrow<T>(from[i]);
     store_pack(to, pack);
-}
-
-// Whether all these pointers (null ones don't matter) take accesses of `bytes`.
-template <class... T>
-bool aligned_to(std::uintptr_t bytes, const T*... pointers) {
-    return (reinterpret_cast<std::uintptr_t>(pointers) | ...) % bytes == 0;
 }
 
 }  // namespace pyconv::cuda
