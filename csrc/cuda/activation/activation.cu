@@ -2,7 +2,7 @@
 #include "cuda/common/derivative.cuh"
 #include "cuda/common/epilogue.cuh"
 #include "cuda/common/launch.h"
-#include "cuda/common/storage.cuh"
+#include "cuda/common/packs.cuh"
 
 namespace pyconv::cuda {
 
@@ -47,11 +47,7 @@ void run(const char* name, const F& f, std::int64_t n, const T* a, const T* b, T
             <<<static_cast<unsigned>(checked_int("blocks", blocks)), kThreads, 0, stream>>>(f, n, a,
                                                                                             b, y);
     };
-    if (aligned_to(16, a, b, y)) {
-        launch(std::integral_constant<int, kPack<T>>{});
-    } else {
-        launch(std::integral_constant<int, 1>{});
-    }
+    with_lanes<T>(aligned_to(16, a, b, y), launch);
     check_launch(name, std::to_string(n) + " elements");
 }
 

@@ -1,5 +1,6 @@
 #include "cuda/activation/activation.h"
-#include "cuda/activation/softmax.cuh"
+#include "cuda/activation/row_tiles.cuh"
+#include "cuda/common/packs.cuh"
 
 namespace pyconv::cuda {
 
@@ -77,11 +78,7 @@ void run(const char* name, const SoftmaxShape& s, const Rule& rule,
     bool aligned =
         s.inner % kPack<T> == 0 && aligned_to(16, y) && s.outer * s.inner / kPack<T> >= 1 << 16;
     for (const T* input : inputs.array) aligned = aligned && aligned_to(16, input);
-    if (aligned) {
-        launch(std::integral_constant<int, kPack<T>>{});
-    } else {
-        launch(std::integral_constant<int, 1>{});
-    }
+    with_lanes<T>(aligned, launch);
     check_launch(name, std::to_string(s.outer) + "x" + std::to_string(s.length) + "x" +
                            std::to_string(s.inner));
 }

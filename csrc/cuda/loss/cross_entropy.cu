@@ -1,6 +1,7 @@
 #include <cmath>
 
-#include "cuda/activation/softmax.cuh"
+#include "cuda/activation/row_tiles.cuh"
+#include "cuda/common/packs.cuh"
 #include "cuda/loss/loss.h"
 
 namespace pyconv::cuda {
@@ -131,11 +132,7 @@ void cross_entropy_backward(const T* probabilities, const std::int64_t* targets,
         const auto blocks = static_cast<unsigned>(divide_up(divide_up(g.count, N), kRowThreads));
         gradient_kernel<N><<<blocks, kRowThreads, 0, stream>>>(g, probabilities, d_logits);
     };
-    if (aligned_to(16, probabilities, d_logits)) {
-        launch(std::integral_constant<int, kPack<T>>{});
-    } else {
-        launch(std::integral_constant<int, 1>{});
-    }
+    with_lanes<T>(aligned_to(16, probabilities, d_logits), launch);
     check_launch("cross_entropy_backward", std::to_string(rows) + "x" + std::to_string(n));
 }
 

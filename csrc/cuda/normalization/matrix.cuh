@@ -7,7 +7,7 @@
 #include "core/normalization.h"
 #include "cuda/common/index.h"
 #include "cuda/common/launch.h"
-#include "cuda/common/storage.cuh"
+#include "cuda/common/packs.cuh"
 
 namespace pyconv::cuda {
 
@@ -187,11 +187,7 @@ struct BlockSums {
 // f(width) by a constant: packs of 16 bytes where they fit, or single elements.
 template <class T, class F>
 void with_packs(const NormalizationProblem& p, bool aligned, F&& f) {
-    if (aligned && PixelMatrix::fits(p, kPack<T>)) {
-        f(std::integral_constant<int, kPack<T>>{});
-    } else {
-        f(std::integral_constant<int, 1>{});
-    }
+    with_lanes<T>(aligned && PixelMatrix::fits(p, kPack<T>), f);
 }
 
 }  // namespace pyconv::cuda
