@@ -1,4 +1,9 @@
-"""Convolutions: forward, backward, transposed, depthwise separable; 2-D and 1-D."""
+"""Convolutions: forward, backward, transposed, depthwise separable; 2-D and 1-D.
+
+CuPy arrays are float32, float16 or bfloat16, all of a call the same; only a bias may be float32
+beside 16-bit ones. Sums are float32, on tensor cores for 16-bit arrays, and for float32 where
+`pyconv.set_float32_precision` says "tf32"; 16-bit results are rounded once.
+"""
 
 from __future__ import annotations
 

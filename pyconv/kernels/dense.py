@@ -1,4 +1,9 @@
-"""Dense layers: matrix products with a fused last step."""
+"""Dense layers: matrix products with a fused last step.
+
+CuPy arrays are float32, float16 or bfloat16, all of a call the same; only a bias may be float32
+beside 16-bit ones. Sums are float32, on tensor cores for 16-bit arrays, and for float32 where
+`pyconv.set_float32_precision` says "tf32"; 16-bit results are rounded once.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,7 @@ def gemm(
     Parameters
     ----------
     a, b : ndarray, M×K and K×N (K×M and N×K where transposed)
-        float32 or float64, both the same.
+        float32 or float64, both the same; of CuPy float32, float16 or bfloat16.
     transpose_a, transpose_b : bool
         Use the transposed matrix.
     alpha, beta : float
