@@ -26,7 +26,15 @@ from tolerances import (
 
 import pyconv
 from pyconv import reference
-from pyconv.kernels import activation, convolution, dense
+from pyconv.kernels import (
+    activation,
+    convolution,
+    dense,
+    dropout,
+    normalization,
+    pooling,
+    resample,
+)
 
 FLOAT32 = np.float32
 
@@ -147,6 +155,24 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = [
      dict(dy=IMAGE, x=IMAGE, depthwise_weight=DEPTHWISE, pointwise_weight=PLANE), {}),
     (convolution.conv1d, dict(x=LINE, weight=PLANE[..., 0], bias=CHANNEL, out=LINE), {}),
     (convolution.conv1d_backward_bias, dict(dy=LINE, out=CHANNEL), {}),
+    (activation.relu, dict(x=IMAGE, out=IMAGE), {}),
+    (activation.gelu_backward, dict(dy=IMAGE, x=IMAGE, out=IMAGE), {}),
+    (activation.softmax, dict(x=IMAGE, out=IMAGE), {}),
+    (activation.log_softmax_backward, dict(dy=IMAGE, y=IMAGE, out=IMAGE), {}),
+    (normalization.batch_norm_training,
+     dict(x=IMAGE, gamma=CHANNEL, beta=CHANNEL, residual=IMAGE), {}),
+    (normalization.batch_norm_inference,
+     dict(x=IMAGE, gamma=CHANNEL, beta=CHANNEL, mean=CHANNEL, var=CHANNEL, residual=IMAGE,
+          out=IMAGE), {}),
+    (normalization.batch_norm_backward,
+     dict(x=IMAGE, dy=IMAGE, gamma=CHANNEL, mean=CHANNEL, var=CHANNEL), {}),
+    (normalization.instance_norm, dict(x=IMAGE, gamma=CHANNEL, beta=CHANNEL, out=IMAGE), {}),
+    (normalization.instance_norm_backward, dict(x=IMAGE, dy=IMAGE, gamma=CHANNEL), {}),
+    (pooling.avg_pool2d, dict(x=IMAGE, out=IMAGE), dict(kernel_size=1)),
+    (pooling.adaptive_avg_pool2d, dict(x=IMAGE, out=IMAGE), dict(output_size=4)),
+    (resample.upsample2d, dict(x=IMAGE, out=IMAGE), dict(scale=1)),
+    (resample.pad2d, dict(x=IMAGE, out=IMAGE), dict(padding=0)),
+    (dropout, dict(x=IMAGE), dict(p=0.5, seed=1)),
 ]  # fmt: skip
 CALL_NAMES = [call[0].__name__ for call in CALLS]
 
