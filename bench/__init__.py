@@ -1,4 +1,4 @@
-"""pyconv against its peers: ``python -m bench layers | train | memory | gemm``."""
+"""pyconv against its peers: ``python -m bench layers | train | memory | gemm | cuda``."""
 
 import sys
 from pathlib import Path
