@@ -65,9 +65,11 @@ template <class F>
 __device__ void over_part(const Part& part, F&& f) {
     std::int64_t i = part.begin;
     if (part.vectors) {
+#pragma unroll 1  // ptxas would unroll it past its registers
         for (i += 4 * threadIdx.x; i + 4 <= part.end; i += 4 * kThreads) f(Width<4>{}, i);
         i = part.begin + (part.end - part.begin) / 4 * 4;
     }
+#pragma unroll 1
     for (i += threadIdx.x; i < part.end; i += kThreads) f(Width<1>{}, i);
 }
 
