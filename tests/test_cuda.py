@@ -31,7 +31,9 @@ from pyconv.kernels import (
     convolution,
     dense,
     dropout,
+    loss,
     normalization,
+    optimizer,
     pooling,
     resample,
 )
@@ -272,29 +274,83 @@ def test_results_lie_channels_last_and_gradients_as_parameters(cupy):
     assert dw.transpose(2, 3, 1, 0).flags.c_contiguous
 
 
-@on_device
-def test_alignment_changes_no_bit(cupy, images):
-    def moved(a: np.ndarray) -> Any:
-        memory = cupy.empty(a.size + 1, a.dtype)
-        memory[1:] = cupy.asarray(np.ascontiguousarray(a.transpose(0, 2, 3, 1)).ravel())
-        n, c, h, w = a.shape
-        return memory[1:].reshape(n, h, w, c).transpose(0, 3, 1, 2)
+# What adds: every family once, of an image whose sums are cut, of weights and of rows.
+SUMS: dict[str, Callable[..., Any]] = {
+    "conv2d": lambda x, w, rows: convolution.conv2d(x, w, padding=1),
+    "conv2d_backward_input": lambda x, w, rows: convolution.conv2d_backward_input(
+        x, w, x.shape, padding=1
+    ),
+    "conv2d_backward_weight": lambda x, w, rows: convolution.conv2d_backward_weight(
+        x, x, w.shape, padding=1
+    ),
+    "conv2d, depthwise": lambda x, w, rows: convolution.conv2d_backward_weight(
+        x, x, (x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1]
+    ),
+    "conv2d_backward_bias": lambda x, w, rows: convolution.conv2d_backward_bias(x),
+    "gemm": lambda x, w, rows: dense.gemm(rows, rows, transpose_b=True),
+    "batch_norm_training": lambda x, w, rows: normalization.batch_norm_training(x, *_ones(x, 2)),
+    "batch_norm_backward": lambda x, w, rows: normalization.batch_norm_backward(x, x, *_ones(x, 3)),
+    "instance_norm": lambda x, w, rows: normalization.instance_norm(x),
+    "avg_pool2d": lambda x, w, rows: pooling.avg_pool2d(x, 3, 1, 1),
+    "adaptive_avg_pool2d": lambda x, w, rows: pooling.adaptive_avg_pool2d(x, 1),
+    "upsample2d_backward": lambda x, w, rows: resample.upsample2d_backward(
+        x, (*x.shape[:2], 6, 6), 2, mode="bilinear"
+    ),
+    "softmax": lambda x, w, rows: activation.softmax(rows),
+    "softmax of channels": lambda x, w, rows: activation.softmax(x, 1),
+    "log_softmax_backward": lambda x, w, rows: activation.log_softmax_backward(rows, rows),
+    "cross_entropy": lambda x, w, rows: loss.cross_entropy(
+        rows, sys.modules["cupy"].arange(len(rows))
+    ),
+    "grad_norm": lambda x, w, rows: optimizer.grad_norm(
+        [a.astype(FLOAT32) if a.dtype != FLOAT32 else a for a in (x, w, rows)]
+    ),
+}
 
-    x, _, _ = images
-    dy = np.ascontiguousarray(x[..., ::-1])
-    options = dict(padding=1, groups=x.shape[1])
-    shape = (x.shape[1], 1, 3, 3)
-    wanted = convolution.conv2d_backward_weight(*upload(dy, x), shape, **options).get()
-    out = cupy.zeros(wanted.size + 1, FLOAT32)[1:].reshape(3, 3, 1, -1).transpose(3, 2, 0, 1)
-    found = convolution.conv2d_backward_weight(moved(dy), moved(x), shape, **options, out=out)
-    assert found.data.ptr == out.data.ptr and out.data.ptr % 16
-    assert_same_bits(out.get(), wanted)
-    for y, again in zip(
-        all_results(*upload(*images)),
-        all_results(moved(images[0]), upload(images[1])[0], moved(images[2])),
-        strict=True,
-    ):
+
+def _ones(x: Any, count: int) -> list[Any]:
+    return [sys.modules["cupy"].ones(x.shape[1], FLOAT32)] * count
+
+
+def one_element_on(a: Any) -> Any:
+    """The array as it lies, but an element behind a place that is aligned to 16 bytes."""
+    cupy = sys.modules["cupy"]
+    memory = cupy.cuda.alloc(a.nbytes + a.itemsize) + a.itemsize
+    moved = cupy.ndarray(a.shape, a.dtype, memory, a.strides)
+    moved[...] = a
+    return moved
+
+
+@on_device
+@pytest.mark.parametrize("mode", ["float32", "tf32", "float16"])
+@pytest.mark.parametrize("name", SUMS)
+def test_alignment_changes_no_bit(name, mode, cupy, rng):
+    dtype = "float16" if mode == "float16" else "float32"
+    x = cupy.asarray(random_signs((2, 12, 12, 32), FLOAT32, rng)).transpose(0, 3, 1, 2)
+    w = cupy.asarray(random_signs((3, 3, 32, 32), FLOAT32, rng)).transpose(3, 2, 0, 1)
+    rows = cupy.asarray(random_signs((30, 96), FLOAT32, rng))
+    given = [a.astype(dtype) for a in (x, w, rows)]
+    with pyconv.float32_precision("tf32" if mode == "tf32" else "float32"):
+        wanted, found = (
+            y if isinstance(y, tuple) else (y,)
+            for y in (SUMS[name](*given), SUMS[name](*map(one_element_on, given)))
+        )
+    for y, again in zip(wanted, found, strict=True):
         assert_same_bits(again.get(), y.get())
+
+
+@on_device
+def test_an_out_of_any_alignment(cupy, rng):
+    x = cupy.asarray(random_signs((2, 6, 6, 8), FLOAT32, rng)).transpose(0, 3, 1, 2)
+    for run in (
+        lambda out: activation.gelu(x, out=out),
+        lambda out: pooling.avg_pool2d(x, 1, out=out),
+        lambda out: convolution.conv2d(x, x[:1].transpose(1, 0, 2, 3)[:, :1, :1, :1] + 0, groups=8,
+                                       out=out),
+    ):  # fmt: skip
+        out = one_element_on(cupy.zeros_like(x))
+        assert run(out) is out and out.data.ptr % 16
+        assert_same_bits(out.get(), run(None).get())
 
 
 @on_device

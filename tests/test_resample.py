@@ -168,8 +168,11 @@ def run_all(shape: Any) -> list[Array]:
     return [f(x) for f in calls()]
 
 
-def test_threads_give_the_same_bits(threads: int) -> None:
-    shape = (5, 130, 10, 14)
+LARGE = pytest.param((17, 130, 10, 14), marks=pytest.mark.cpu("has to fill several threads"))
+
+
+@pytest.mark.parametrize("shape", [(2, 130, 10, 14), LARGE])
+def test_threads_give_the_same_bits(shape: tuple[int, ...], threads: int) -> None:
     for result, expected in zip(run_all(shape), one_thread(shape), strict=True):
         assert_same_bits(result, expected)
 
@@ -191,8 +194,9 @@ def test_out(dtype: str, isa: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.cpu("copies on the way to the device do not overlap; see test_cuda_storage.py")
-def test_out_may_not_overlap_an_input(rng: np.random.Generator) -> None:
-    x = random_signs((2, 5, 10, 14), "float32", rng)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_out_may_not_overlap_an_input(dtype: str, rng: np.random.Generator) -> None:
+    x = random_signs((2, 5, 10, 14), dtype, rng)
     for f in calls():
         expected = f(x)
         buffer = np.zeros(max(x.size, expected.size), x.dtype)

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ladders", action="store_true", help="the counts of the ladders (with --counters)"
     )
     parser.add_argument(
+        "--curves", action="store_true", help="train on both devices; the losses side by side"
+    )
+    parser.add_argument(
         "--write", action="store_true",
         help="the table of counts to docs/cuda.md, or docs/kernels/ladders.md; the instructions "
         "to limits.json",
@@ -33,9 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, measure, print."""
-    from bench.cuda import counters, ladder, problems, timing
+    from bench.cuda import counters, curves, ladder, problems, timing
     from pyconv.bench import markdown, write_whole
 
+    if arguments.curves:
+        text = curves.table()
+        print(text)
+        if arguments.write:
+            _write("cuda.md", text, "curves")
+        return 0
     if arguments.ladders:
         if not arguments.counters:
             raise SystemExit("bench cuda: --ladders counts: give --counters FILE")
@@ -81,10 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
     return int(bool(faults))
 
 
-def _write(page: str, text: str) -> None:
-    """Between the markers "counts" of a page of docs/."""
+def _write(page: str, text: str, name: str = "counts") -> None:
+    """Between the markers of that name in a page of docs/."""
     from bench.document import ROOT, replace_between
     from pyconv.bench import write_whole
 
     path = ROOT / "docs" / page
-    write_whole(path, replace_between(path.read_text("utf-8"), "counts", text))
+    write_whole(path, replace_between(path.read_text("utf-8"), name, text))

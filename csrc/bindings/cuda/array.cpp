@@ -79,7 +79,7 @@ DeviceArray::DeviceArray(py::handle array) : shape(Shape::of(array)) {
 }
 
 bool DeviceArray::lies_as(const cuda::Axes& wanted) const {
-    if (reinterpret_cast<std::uintptr_t>(data) % item_size != 0) return false;
+    if (!is_aligned()) return false;
     for (int axis = 0; axis < shape.rank; ++axis) {
         if (shape.extent[axis] != 1 && strides[axis] != wanted[axis]) return false;
     }

@@ -47,6 +47,9 @@ struct DeviceArray {
     int item_size = 4;
 
     explicit DeviceArray(py::handle array);
+    // Accesses of 16 bytes are allowed. What isn't aligned so is laid out anew at the door: a sum
+    // of single elements would be another than that of packs.
+    bool is_aligned() const { return cuda::aligned_to(16, data); }
     bool lies_as(const cuda::Axes& wanted) const;
 };
 

@@ -26,11 +26,6 @@ const T* weight_bytes(py::handle weight, Call& call) {
     return static_cast<const T*>(copy);
 }
 
-template <class T>
-T* allocate_elements(std::int64_t count, Call& call) {
-    return static_cast<T*>(call.allocate(count * static_cast<std::int64_t>(sizeof(T))));
-}
-
 // The kernels that compute a convolution: those for depthwise ones, or matrix products.
 class Kernels {
   public:
@@ -72,14 +67,7 @@ class Kernels {
     template <class T>
     void backward_weight(const ConvolutionProblem& p, const T* dy, const T* x, T* dw) {
         if (depthwise_) {
-            // Its sums go by packs of channels: the same bits whatever the alignment.
-            const std::int64_t taps = p.kernel_height * p.kernel_width * p.out_channels;
-            const std::int64_t pixels = p.batch * p.in_height * p.in_width;
-            T* const to = cuda::aligned_to(16, dw) ? dw : allocate_elements<T>(taps, call_);
-            cuda::depthwise_backward_weight(p, aligned(dy, p.outputs() * p.out_channels),
-                                            aligned(x, pixels * p.in_channels), to,
-                                            call_.allocator(), call_.stream());
-            if (to != dw) copy(to, dw, taps);
+            cuda::depthwise_backward_weight(p, dy, x, dw, call_.allocator(), call_.stream());
         } else {
             cuda::convolution_backward_weight(p, dy, x, dw, how_, call_.allocator(),
                                               call_.stream());
@@ -87,20 +75,6 @@ class Kernels {
     }
 
   private:
-    template <class T>
-    void copy(const T* from, T* to, std::int64_t count) {
-        cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T),
-                        cudaMemcpyDeviceToDevice, call_.stream());
-    }
-    // The elements, in memory that takes accesses of 16 bytes.
-    template <class T>
-    const T* aligned(const T* data, std::int64_t count) {
-        if (cuda::aligned_to(16, data)) return data;
-        T* const moved = allocate_elements<T>(count, call_);
-        copy(data, moved, count);
-        return moved;
-    }
-
     Call& call_;
     cuda::Arithmetic how_;
     bool depthwise_;
@@ -184,6 +158,11 @@ py::object conv2d_backward_bias(py::handle dy, py::handle out) {
                           shape[1], db.data(), call.allocator(), call.stream());
         return db.finish();
     });
+}
+
+template <class T>
+T* allocate_elements(std::int64_t count, Call& call) {
+    return static_cast<T*>(call.allocate(count * static_cast<std::int64_t>(sizeof(T))));
 }
 
 py::object separable(py::handle x, py::handle depthwise, py::handle pointwise, py::handle bias,

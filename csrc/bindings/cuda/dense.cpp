@@ -14,8 +14,7 @@ cuda::Matrix<T> matrix_of(py::handle array, Call& call) {
     cuda::Matrix<T> m;
     m.rows = a.shape[0];
     m.columns = a.shape[1];
-    const bool whole = a.strides[0] % size == 0 && a.strides[1] % size == 0 &&
-                       reinterpret_cast<std::uintptr_t>(a.data) % size == 0;
+    const bool whole = a.strides[0] % size == 0 && a.strides[1] % size == 0 && a.is_aligned();
     m.row = a.strides[0] / size;
     m.column = m.columns == 1 ? 1 : a.strides[1] / size;
     if (whole && (m.column == 1 || m.row == 1)) {

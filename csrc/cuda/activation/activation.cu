@@ -2,7 +2,7 @@
 #include "cuda/common/derivative.cuh"
 #include "cuda/common/epilogue.cuh"
 #include "cuda/common/launch.h"
-#include "cuda/common/packs.cuh"
+#include "cuda/common/storage.cuh"
 
 namespace pyconv::cuda {
 
@@ -33,21 +33,18 @@ __global__ void __launch_bounds__(kThreads)
         store_floats(y + at, x);
     };
     if (thread < n / N) apply(std::integral_constant<int, N>{}, thread * N);
-    if (N > 1 && thread < n % N) apply(std::integral_constant<int, 1>{}, n / N * N + thread);
+    if (thread < n % N) apply(std::integral_constant<int, 1>{}, n / N * N + thread);
 }
 
 template <bool kTwo, class T, class F>
 void run(const char* name, const F& f, std::int64_t n, const T* a, const T* b, T* y,
          cudaStream_t stream) {
     if (n == 0) return;
-    const auto launch = [&](auto width) {
-        constexpr int N = decltype(width)::value;
-        const std::int64_t blocks = divide_up(divide_up(n, N), kThreads);
-        elementwise_kernel<N, kTwo>
-            <<<static_cast<unsigned>(checked_int("blocks", blocks)), kThreads, 0, stream>>>(f, n, a,
-                                                                                            b, y);
-    };
-    with_lanes<T>(aligned_to(16, a, b, y), launch);
+    constexpr int N = kPack<T>;
+    const std::int64_t blocks = divide_up(divide_up(n, N), kThreads);
+    elementwise_kernel<N, kTwo>
+        <<<static_cast<unsigned>(checked_int("blocks", blocks)), kThreads, 0, stream>>>(f, n, a, b,
+                                                                                        y);
     check_launch(name, std::to_string(n) + " elements");
 }
 

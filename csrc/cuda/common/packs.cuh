@@ -46,10 +46,10 @@ inline std::string describe_images(std::int64_t images, std::int64_t channels, s
            text(out_rows) + "x" + text(out_columns);
 }
 
-// Whether channels and pointers allow accesses of 16 bytes.
-template <class T, class... P>
-bool in_packs(std::int64_t channels, const P*... pointers) {
-    return channels % kPack<T> == 0 && aligned_to(16, pointers...);
+// Whether pixels are made of packs of 16 bytes. (Arrays begin with one: see the bindings.)
+template <class T>
+bool in_packs(std::int64_t channels) {
+    return channels % kPack<T> == 0;
 }
 
 // f(lanes), by a constant: 16 bytes of T, or one.

@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kDepthwiseThreads, 4)
 template <class T>
 void depthwise_forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
                        const Epilogue<T>& epilogue, cudaStream_t stream) {
-    const bool aligned = in_packs<T>(p.in_channels, x, weight, y, epilogue.residual);
+    const bool whole_packs = in_packs<T>(p.in_channels);
     const bool simple = is_piecewise_linear(epilogue.activation);
     const DepthwiseAxis rows = rows_of(p), columns = columns_of(p);
     // kernel(packs, blocks), for `outputs` of a row at a time.
@@ -103,7 +103,7 @@ void depthwise_forward(const ConvolutionProblem& p, const T* x, const T* weight,
         kernel(packs, static_cast<unsigned>(divide_up(packs.count, kDepthwiseThreads)));
         check_launch("depthwise", describe_depthwise("forward", p));
     };
-    with_lanes<T>(aligned, [&](auto lanes) {
+    with_lanes<T>(whole_packs, [&](auto lanes) {
         constexpr int kLanes = decltype(lanes)::value, kSome = kLanes > 1 ? 4 : 1;
         if (!simple) {
             return launch(lanes, 1, [&](const ImagePacks& packs, unsigned blocks) {
@@ -111,7 +111,7 @@ void depthwise_forward(const ConvolutionProblem& p, const T* x, const T* weight,
                     packs, rows, columns, x, weight, y, DepthwiseFinish<true, T>(epilogue));
             });
         }
-        with_shape(p, aligned, [&](auto kernel, [[maybe_unused]] auto step) {
+        with_shape(p, whole_packs, [&](auto kernel, [[maybe_unused]] auto step) {
             constexpr int kKernel = decltype(kernel)::value;
             constexpr bool kOwn = kKernel > 0 && kLanes > 1;
             launch(lanes, kOwn ? kRunOf<kKernel, kLanes> : kSome,

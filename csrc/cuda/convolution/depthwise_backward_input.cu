@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kDepthwiseThreads)
 template <class T>
 void depthwise_backward_input(const ConvolutionProblem& p, const T* dy, const T* weight, T* dx,
                               const Epilogue<T>& epilogue, cudaStream_t stream) {
-    const bool aligned = in_packs<T>(p.in_channels, dy, weight, dx, epilogue.residual);
+    const bool whole_packs = in_packs<T>(p.in_channels);
     const bool simple = is_piecewise_linear(epilogue.activation);
     const DepthwiseAxis rows = rows_of(p), columns = columns_of(p);
     // kernel(packs, blocks), for `across` threads along a row.
@@ -99,7 +99,7 @@ void depthwise_backward_input(const ConvolutionProblem& p, const T* dy, const T*
         kernel(packs, static_cast<unsigned>(divide_up(packs.count, kDepthwiseThreads)));
         check_launch("depthwise", describe_depthwise("backward data", p));
     };
-    with_lanes<T>(aligned, [&](auto lanes) {
+    with_lanes<T>(whole_packs, [&](auto lanes) {
         constexpr int kLanes = decltype(lanes)::value;
         const auto any = [&](const auto& finish) {
             launch(lanes, p.in_width, [&](const ImagePacks& packs, unsigned blocks) {
@@ -108,7 +108,7 @@ void depthwise_backward_input(const ConvolutionProblem& p, const T* dy, const T*
             });
         };
         if (!simple) return any(DepthwiseFinish<true, T>(epilogue));
-        with_shape(p, aligned, [&](auto kernel, [[maybe_unused]] auto step) {
+        with_shape(p, whole_packs, [&](auto kernel, [[maybe_unused]] auto step) {
             const DepthwiseFinish<false, T> finish(epilogue);
             constexpr int kKernel = decltype(kernel)::value;
             if constexpr (kKernel > 0 && kLanes > 1) {

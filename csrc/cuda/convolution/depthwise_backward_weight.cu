@@ -183,13 +183,13 @@ void depthwise_backward_weight(const ConvolutionProblem& p, const T* dy, const T
         cudaMemsetAsync(dw, 0, static_cast<std::size_t>(size) * sizeof(T), stream);
         return check_launch("depthwise", problem);
     }
-    const bool aligned = in_packs<T>(channels, dy, x, dw);
+    const bool whole_packs = in_packs<T>(channels);
     const DepthwiseAxis rows = rows_of(p), columns = columns_of(p);
     const FastDivider height(p.out_height);
     const int elements = checked_int("elements of the weight", size);
-    with_lanes<T>(aligned, [&](auto lanes) {
+    with_lanes<T>(whole_packs, [&](auto lanes) {
         constexpr int kLanes = decltype(lanes)::value;
-        with_shape(p, aligned, [&](auto kernel, [[maybe_unused]] auto step) {
+        with_shape(p, whole_packs, [&](auto kernel, [[maybe_unused]] auto step) {
             constexpr bool kOwn = kernel > 0 && kLanes > 1;
             constexpr int kTaps = kOwn ? decltype(kernel)::value : 1;
             const std::int64_t layers = kOwn ? 1 : p.taps();

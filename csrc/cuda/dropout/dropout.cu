@@ -34,14 +34,14 @@ __device__ T scaled(T x, bool keep, float scale) {
 }
 
 // Memory in the order of the random numbers: a thread for each counter.
-template <class T, bool kVectors>
+template <class T>
 __global__ void __launch_bounds__(kThreads)
     flat_kernel(Dropping dropping, std::int64_t n, const T* x, T* y, bool* mask) {
     const std::int64_t counter = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
     const std::int64_t first = 4 * counter;
     if (first >= n) return;
     const Words words = philox(static_cast<std::uint64_t>(counter), dropping.seed);
-    if (kVectors && first + 4 <= n) {
+    if (first + 4 <= n) {
         Pack<T, 4> values = load_pack<4>(x + first);
         Pack<bool, 4> keep;
         for (int i = 0; i < 4; ++i) {
@@ -85,11 +85,11 @@ __global__ void __launch_bounds__(kThreads)
     }
 }
 
-template <class T, bool kVectors>
+template <class T>
 __global__ void __launch_bounds__(kThreads)
     backward_kernel(float scale, std::int64_t n, const T* dy, const bool* mask, T* dx) {
     const std::int64_t first = 4 * (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x);
-    if (kVectors && first + 4 <= n) {
+    if (first + 4 <= n) {
         Pack<T, 4> values = load_pack<4>(dy + first);
         const Pack<bool, 4> keep = load_pack<4>(mask + first);
         for (int i = 0; i < 4; ++i) values.value[i] = scaled(values.value[i], keep.value[i], scale);
@@ -97,11 +97,6 @@ __global__ void __launch_bounds__(kThreads)
         return;
     }
     for (std::int64_t i = first; i < n && i < first + 4; ++i) dx[i] = scaled(dy[i], mask[i], scale);
-}
-
-template <class T>
-bool in_fours(const T* x, const T* y, const bool* mask) {
-    return aligned_to(4 * sizeof(T), x, y) && aligned_to(4, mask);
 }
 
 unsigned blocks_of(std::int64_t n) {
@@ -117,8 +112,7 @@ void dropout(const DropoutShape& s, double p, std::uint64_t seed, const T* x, T*
     if (n == 0) return;
     const Dropping dropping(seed, p);
     if (s.channels == 1 || s.pixels == 1) {
-        const auto kernel = in_fours(x, y, mask) ? flat_kernel<T, true> : flat_kernel<T, false>;
-        kernel<<<blocks_of(n), kThreads, 0, stream>>>(dropping, n, x, y, mask);
+        flat_kernel<T><<<blocks_of(n), kThreads, 0, stream>>>(dropping, n, x, y, mask);
     } else {
         int across = 32;
         while (across < kThreads && across < s.channels) across *= 2;
@@ -135,9 +129,8 @@ template <class T>
 void dropout_backward(std::int64_t n, double p, const T* dy, const bool* mask, T* dx,
                       cudaStream_t stream) {
     if (n == 0) return;
-    const auto kernel =
-        in_fours(dy, dx, mask) ? backward_kernel<T, true> : backward_kernel<T, false>;
-    kernel<<<blocks_of(n), kThreads, 0, stream>>>(Dropping(0, p).scale, n, dy, mask, dx);
+    backward_kernel<T>
+        <<<blocks_of(n), kThreads, 0, stream>>>(Dropping(0, p).scale, n, dy, mask, dx);
     check_launch("dropout_backward", std::to_string(n) + " elements");
 }
 

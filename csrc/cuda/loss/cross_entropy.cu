@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "cuda/activation/row_tiles.cuh"
-#include "cuda/common/packs.cuh"
+#include "cuda/common/storage.cuh"
 #include "cuda/loss/loss.h"
 
 namespace pyconv::cuda {
@@ -127,12 +127,9 @@ void cross_entropy_backward(const T* probabilities, const std::int64_t* targets,
     g.d_loss = d_loss_array;
     g.rows = static_cast<float>(rows);
     g.scale = static_cast<float>(d_loss / static_cast<double>(rows));
-    const auto launch = [&](auto width) {
-        constexpr int N = decltype(width)::value;
-        const auto blocks = static_cast<unsigned>(divide_up(divide_up(g.count, N), kRowThreads));
-        gradient_kernel<N><<<blocks, kRowThreads, 0, stream>>>(g, probabilities, d_logits);
-    };
-    with_lanes<T>(aligned_to(16, probabilities, d_logits), launch);
+    constexpr int N = kPack<T>;
+    const auto blocks = static_cast<unsigned>(divide_up(divide_up(g.count, N), kRowThreads));
+    gradient_kernel<N><<<blocks, kRowThreads, 0, stream>>>(g, probabilities, d_logits);
     check_launch("cross_entropy_backward", std::to_string(rows) + "x" + std::to_string(n));
 }
 

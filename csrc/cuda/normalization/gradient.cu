@@ -212,7 +212,7 @@ void normalize_backward(const NormalizationProblem& p, const T* dy, const T* x, 
     if (y || beta) {
         g.through = {{{p.activation, static_cast<float>(p.slope)}}, y, beta};
     }
-    with_packs<T>(p, aligned_to(16, dy, x, y, dx, dz), [&](auto width) {
+    with_packs<T>(p, [&](auto width) {
         constexpr int N = decltype(width)::value;
         const PixelMatrix m(p, N);
         const BlockSums adding(m.channels);

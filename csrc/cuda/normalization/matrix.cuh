@@ -186,8 +186,8 @@ struct BlockSums {
 
 // f(width) by a constant: packs of 16 bytes where they fit, or single elements.
 template <class T, class F>
-void with_packs(const NormalizationProblem& p, bool aligned, F&& f) {
-    with_lanes<T>(aligned && PixelMatrix::fits(p, kPack<T>), f);
+void with_packs(const NormalizationProblem& p, F&& f) {
+    with_lanes<T>(PixelMatrix::fits(p, kPack<T>), f);
 }
 
 }  // namespace pyconv::cuda

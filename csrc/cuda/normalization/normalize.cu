@@ -72,7 +72,7 @@ template <class T>
 void normalize(const NormalizationProblem& p, const T* x, const float* gamma, const float* beta,
                const float* mean, const float* var, const T* residual, T* y, cudaStream_t stream) {
     if (p.images * p.pixels * p.channels == 0) return;
-    with_packs<T>(p, aligned_to(16, x, residual, y), [&](auto width) {
+    with_packs<T>(p, [&](auto width) {
         constexpr int N = decltype(width)::value;
         const PixelMatrix m(p, N);
         const Normalize<T> n{x, residual, gamma, beta, mean, var, y, static_cast<float>(p.eps)};

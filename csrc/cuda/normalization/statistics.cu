@@ -125,7 +125,7 @@ template <class T>
 void statistics(const NormalizationProblem& p, const T* x, float* mean, float* var,
                 const Allocate& allocate, cudaStream_t stream) {
     if (p.images * p.channels == 0) return;
-    with_packs<T>(p, aligned_to(16, x), [&](auto width) {
+    with_packs<T>(p, [&](auto width) {
         constexpr int N = decltype(width)::value;
         const PixelMatrix m(p, N);
         const BlockSums merging(m.channels);

@@ -31,7 +31,6 @@ struct Table {
 struct Part {
     Segment segment;
     std::int64_t begin, end;
-    bool vectors;
 };
 __device__ inline Part part_of_block(const Table& table) {
     const int block = static_cast<int>(blockIdx.x);
@@ -48,11 +47,6 @@ __device__ inline Part part_of_block(const Table& table) {
     part.segment = table.segment[low];
     part.begin = static_cast<std::int64_t>(block - (low > 0 ? table.end[low - 1] : 0)) * kChunk;
     part.end = min(part.begin + kChunk, part.segment.n);
-    const auto bits = reinterpret_cast<std::uintptr_t>(part.segment.parameter) |
-                      reinterpret_cast<std::uintptr_t>(part.segment.gradient) |
-                      reinterpret_cast<std::uintptr_t>(part.segment.first) |
-                      reinterpret_cast<std::uintptr_t>(part.segment.second);
-    part.vectors = bits % 16 == 0;
     return part;
 }
 
@@ -63,14 +57,13 @@ struct Width {
 };
 template <class F>
 __device__ void over_part(const Part& part, F&& f) {
-    std::int64_t i = part.begin;
-    if (part.vectors) {
+    const std::int64_t fours = part.begin + (part.end - part.begin) / 4 * 4;
 #pragma unroll 1  // ptxas would unroll it past its registers
-        for (i += 4 * threadIdx.x; i + 4 <= part.end; i += 4 * kThreads) f(Width<4>{}, i);
-        i = part.begin + (part.end - part.begin) / 4 * 4;
+    for (std::int64_t i = part.begin + 4 * threadIdx.x; i < fours; i += 4 * kThreads) {
+        f(Width<4>{}, i);
     }
-#pragma unroll 1
-    for (i += threadIdx.x; i < part.end; i += kThreads) f(Width<1>{}, i);
+    const std::int64_t i = fours + threadIdx.x;
+    if (i < part.end) f(Width<1>{}, i);
 }
 
 // run(table, blocks) for every kMostSegments of the segments that have elements.

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kPackThreads, 4)
 template <class T, class Axis>
 void gather(const char* name, std::int64_t images, std::int64_t channels, const Axis& rows,
             const Axis& columns, const T* x, T* y, cudaStream_t stream) {
-    with_lanes<T>(in_packs<T>(channels, x, y), [&](auto lanes) {
+    with_lanes<T>(in_packs<T>(channels), [&](auto lanes) {
         const ImagePacks packs(images, divide_up(rows.outputs, kGatherRows), columns.outputs,
                                channels, lanes);
         if (packs.count == 0) return;

@@ -96,10 +96,10 @@ __global__ void __launch_bounds__(kPackThreads)
 }
 
 // f(lanes), by a constant: 16 bytes of indices, or one.
-template <class T, class Index, class F>
-void with_index_lanes(std::int64_t channels, const T* x, const T* y, const Index* index, F&& f) {
+template <class Index, class F>
+void with_index_lanes(std::int64_t channels, F&& f) {
     constexpr int kLanes = kPack<Index>;
-    if (channels % kLanes == 0 && aligned_to(kLanes * sizeof(T), x, y) && aligned_to(16, index)) {
+    if (channels % kLanes == 0) {
         f(std::integral_constant<int, kLanes>{});
     } else {
         f(std::integral_constant<int, 1>{});
@@ -117,7 +117,7 @@ template <class T, class Index>
 void max_pool(const PoolProblem& p, const T* x, T* y, Index* index, bool relu,
               cudaStream_t stream) {
     const DevicePoolAxis rows = device_axis(p.rows), columns = device_axis(p.columns);
-    with_index_lanes(p.channels, x, y, index, [&](auto lanes) {
+    with_index_lanes<Index>(p.channels, [&](auto lanes) {
         const ImagePacks packs(p.images, rows.outputs, columns.outputs, p.channels, lanes);
         if (packs.count == 0) return;
         max_pool_kernel<lanes>
@@ -130,7 +130,7 @@ template <class T, class Index>
 void max_pool_backward(const PoolProblem& p, const T* dy, const Index* index, T* dx,
                        cudaStream_t stream) {
     const DevicePoolAxis rows = device_axis(p.rows), columns = device_axis(p.columns);
-    with_index_lanes(p.channels, dy, dx, index, [&](auto lanes) {
+    with_index_lanes<Index>(p.channels, [&](auto lanes) {
         const ImagePacks packs(p.images, rows.size, columns.size, p.channels, lanes);
         if (packs.count == 0) return;
         max_pool_backward_kernel<lanes>

@@ -125,7 +125,7 @@ void reduce_windows(const char* name, std::int64_t images, std::int64_t channels
         describe_images(images, channels, rows.size, columns.size, rows.outputs, columns.outputs);
     const std::int64_t outputs = images * rows.outputs * columns.outputs;
     checked_int("cells of a window", cells);
-    with_lanes<T>(in_packs<T>(channels, x, y), [&](auto lanes) {
+    with_lanes<T>(in_packs<T>(channels), [&](auto lanes) {
         const ImagePacks packs(images, rows.outputs, columns.outputs, channels, lanes);
         const Sharing share(outputs, widest_packs<T>(channels), cells);
         float* partial = nullptr;
