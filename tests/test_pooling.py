@@ -125,7 +125,10 @@ def test_tiled_max_pool(
         dy = shuffled(y.shape, dtype, rng)
         dy[0, 0, 0, 0] = np.nan  # goes nowhere else
         wanted = reference.max_pool2d_backward(dy, indices, x.shape, kernel)
-        assert_same_bits(kernels.max_pool2d_backward(dy, indices, x.shape, kernel) + 0, wanted)
+        dx = kernels.max_pool2d_backward(dy, indices, x.shape, kernel) + 0
+        if isa == "cuda":  # whose sums make one kind of NaN of all
+            dx[np.isnan(dx)] = np.nan
+        assert_same_bits(dx, wanted)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
