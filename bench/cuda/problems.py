@@ -101,6 +101,8 @@ LAYERS: dict[str, tuple[int, int, int, int, int, dict[str, Any]]] = {
     "1x1 wide": (32, 512, 14, 2048, 1, {}),
     "3x3": (32, 64, 56, 64, 3, dict(padding=1)),
     "3x3 deep": (32, 256, 14, 256, 3, dict(padding=1)),
+    "3x3 by winograd4": (32, 64, 56, 64, 3, dict(padding=1, algorithm="winograd4")),
+    "3x3 by winograd2": (32, 64, 56, 64, 3, dict(padding=1, algorithm="winograd2")),
     "3x3/2": (32, 128, 56, 128, 3, dict(stride=2, padding=1)),
     "3x3 dilated": (32, 64, 28, 64, 3, dict(padding=2, dilation=2)),
     "3x3 of 32 groups": (32, 256, 28, 256, 3, dict(padding=1, groups=32)),
@@ -114,6 +116,8 @@ SMALL: dict[str, tuple[int, int, int, int, int]] = {
     "1x1 wide": (1, 64, 7, 256, 1),
     "3x3": (1, 32, 16, 64, 3),
     "3x3 deep": (1, 128, 7, 64, 3),
+    "3x3 by winograd4": (2, 32, 16, 64, 3),
+    "3x3 by winograd2": (2, 32, 16, 64, 3),
     "3x3/2": (1, 32, 16, 64, 3),
     "3x3 dilated": (1, 32, 12, 32, 3),
     "3x3 of 32 groups": (1, 256, 7, 256, 3),
@@ -135,7 +139,7 @@ def convolutions(small: bool) -> Iterator[Problem]:
         dy = image(n, out, side, side, seed=2)
         flops = 2.0 * n * side * side * out * c // groups * kernel * kernel
         for dtype in DTYPES:
-            if dtype == "tf32" and groups > 1:
+            if dtype == "tf32" and groups > 1 or dtype != "float32" and "algorithm" in options:
                 continue
             for direction in _directions(x, w, dy, options):
                 call, arrays, torch = direction[1:]
@@ -154,10 +158,12 @@ def _directions(
         (options.get("dilation", 1),) * 2, False, (0, 0), options.get("groups", 1),
     ]  # fmt: skip
 
+    torch_options = {name: value for name, value in options.items() if name != "algorithm"}
+
     def forward(x: Any, w: Any) -> Any:
         import torch
 
-        return torch.nn.functional.conv2d(x, w, **options)
+        return torch.nn.functional.conv2d(x, w, **torch_options)
 
     def data(dy: Any, w: Any) -> Any:
         import torch

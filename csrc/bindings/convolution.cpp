@@ -7,6 +7,7 @@
 #include "core/isa.h"
 #include "core/precision.h"
 #include "cpu/dense/gemm.h"
+#include "cuda/convolution/choice.h"
 
 namespace pyconv::bindings {
 
@@ -206,19 +207,38 @@ py::tuple separable_backward_binding(py::handle dy, py::handle x, py::handle dep
     });
 }
 
-py::list algorithms(const std::string& direction, const std::array<std::int64_t, 4>& input,
-                    const std::array<std::int64_t, 4>& weight, py::handle geometry, bool float64) {
-    const ConvolutionProblem p =
-        make_problem({input[0], input[1], input[2], input[3]},
-                     {weight[0], weight[1], weight[2], weight[3]}, Geometry(geometry));
-    const Direction d = direction == "forward"          ? Direction::forward
-                        : direction == "backward_input" ? Direction::backward_input
-                                                        : Direction::backward_weight;
+// What a binding gets to name a convolution and one of its passes.
+using Sizes = std::array<std::int64_t, 4>;
+ConvolutionProblem problem_of(const Sizes& x, const Sizes& weight, py::handle geometry) {
+    return make_problem({x[0], x[1], x[2], x[3]}, {weight[0], weight[1], weight[2], weight[3]},
+                        Geometry(geometry));
+}
+Direction direction_of(const std::string& name) {
+    return name == "forward"          ? Direction::forward
+           : name == "backward_input" ? Direction::backward_input
+                                      : Direction::backward_weight;
+}
+
+// Of each algorithm: its name, why it refuses, why "auto" passes it over.
+template <class Verdicts>
+py::list as_tuples(const Verdicts& verdicts) {
     py::list result;
-    for (const Verdict& verdict : convolution_algorithms(d, p, terms_of(float64))) {
-        result.append(py::make_tuple(verdict.name, verdict.refusal, verdict.passed));
-    }
+    for (const auto& v : verdicts) result.append(py::make_tuple(v.name, v.refusal, v.passed));
     return result;
+}
+
+py::list algorithms(const std::string& direction, const Sizes& x, const Sizes& weight,
+                    py::handle geometry, bool float64) {
+    return as_tuples(convolution_algorithms(direction_of(direction),
+                                            problem_of(x, weight, geometry), terms_of(float64)));
+}
+
+// As the extension for CUDA chooses, which need not be there.
+py::list cuda_algorithms(const std::string& direction, const Sizes& x, const Sizes& weight,
+                         py::handle geometry, bool float32, const std::string& precision) {
+    const cuda::Terms terms{float32, precision == "strict", precision == "tf32"};
+    return as_tuples(cuda::convolution_algorithms(direction_of(direction),
+                                                  problem_of(x, weight, geometry), terms));
 }
 
 }  // namespace
@@ -239,6 +259,7 @@ void register_convolution(py::module_& module) {
     module.def("depthwise_separable_conv2d", &separable);
     module.def("depthwise_separable_conv2d_backward", &separable_backward_binding);
     module.def("convolution_algorithms", &algorithms);
+    module.def("cuda_convolution_algorithms", &cuda_algorithms);
 }
 
 }  // namespace pyconv::bindings

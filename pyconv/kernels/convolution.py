@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import _cpu
+from pyconv import _cpu, _runtime
 from pyconv.kernels import _checks as check
 
 __all__ = [
@@ -1372,15 +1372,6 @@ class Explanation:
     __repr__ = __str__
 
 
-def _depthwise_on_cuda(channels: int, outputs: int, groups: int) -> str:
-    """Why CUDA's depthwise kernels refuse; the extension has the same rule."""
-    if groups != channels:
-        return f"groups is {groups}, not the {channels} input channels"
-    if outputs != channels:
-        return f"{outputs} output channels, not the {channels} of the input"
-    return ""
-
-
 def _name_of(dtype: Any) -> str:
     """NumPy knows bfloat16 only after ml_dtypes was imported."""
     return "bfloat16" if isinstance(dtype, str) and dtype == "bfloat16" else np.dtype(dtype).name
@@ -1422,8 +1413,10 @@ def _verdicts(
     if rank == 1:
         size, weight = (*size[:2], 1, size[2]), (*weight[:2], 1, weight[2])
     if device == "cuda":
-        return [("depthwise", _depthwise_on_cuda(size[1], weight[0], geometry.groups), ""),
-                ("direct", "", "")]  # fmt: skip
+        return _cpu.cuda_convolution_algorithms(
+            _DIRECTIONS[base], size, weight, geometry.code, kind == "float32",
+            _runtime.get_float32_precision(),
+        )  # fmt: skip
     return _cpu.convolution_algorithms(
         _DIRECTIONS[base], size, weight, geometry.code, kind == "float64"
     )

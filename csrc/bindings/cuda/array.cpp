@@ -116,6 +116,8 @@ cuda::Arithmetic arithmetic() {
     return mode.equal(py::str("tf32")) ? cuda::Arithmetic::tensor : cuda::Arithmetic::simt;
 }
 
+bool strict_float32() { return cupy().precision().equal(py::str("strict")); }
+
 template <>
 py::handle dtype_of<double>() {
     return cupy().float64;

@@ -106,6 +106,8 @@ auto with_storage(py::handle array, F&& f) {
 
 // How float32 products are formed on the calling thread: pyconv.get_float32_precision().
 cuda::Arithmetic arithmetic();
+// Whether it keeps to direct sums.
+bool strict_float32();
 
 // The bias of an epilogue: of the storage type, or float32.
 template <class T>

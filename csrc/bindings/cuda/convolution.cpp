@@ -4,7 +4,9 @@
 
 #include "bindings/cuda/array.h"
 #include "bindings/geometry.h"
+#include "cuda/convolution/choice.h"
 #include "cuda/convolution/depthwise.h"
+#include "cuda/convolution/winograd.h"
 #include "cuda/dense/gemm.h"
 
 namespace pyconv::bindings {
@@ -26,58 +28,64 @@ const T* weight_bytes(py::handle weight, Call& call) {
     return static_cast<const T*>(copy);
 }
 
-// The kernels that compute a convolution: those for depthwise ones, or matrix products.
+// The kernels that compute a convolution, by the algorithm's name.
 class Kernels {
   public:
-    Kernels(const ConvolutionProblem& p, const std::string& algorithm, Call& call)
-        : call_(call), how_(arithmetic()), depthwise_(cuda::is_depthwise(p)) {
-        if (algorithm == "direct") {
-            depthwise_ = false;
-        } else if (algorithm == "depthwise" && !depthwise_) {
-            throw std::invalid_argument(
-                "algorithm 'depthwise' can't take this problem: groups is " +
-                std::to_string(p.groups) + ", with " + std::to_string(p.in_channels) +
-                " channels in and " + std::to_string(p.out_channels) + " out");
-        } else if (algorithm != "auto" && algorithm != "depthwise") {
-            throw std::invalid_argument(
-                "algorithm must be one of auto, depthwise, direct on CUDA, got '" + algorithm +
-                "'");
-        }
-    }
+    Kernels(std::string algorithm, Call& call)
+        : call_(call), how_(arithmetic()), name_(std::move(algorithm)) {}
     template <class T>
     void forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
                  const cuda::Epilogue<T>& epilogue) {
-        if (depthwise_) {
+        const cuda::Algorithm algorithm = choose<T>(Direction::forward, p);
+        if (algorithm == cuda::Algorithm::depthwise) {
             cuda::depthwise_forward(p, x, weight, y, epilogue, call_.stream());
-        } else {
+        } else if (algorithm == cuda::Algorithm::direct) {
             cuda::convolution_forward(p, x, weight, y, epilogue, how_, call_.allocator(),
                                       call_.stream());
+        } else if constexpr (std::is_same_v<T, float>) {
+            cuda::winograd_forward(cuda::tile_of(algorithm), p, x, weight, y, epilogue,
+                                   call_.allocator(), call_.stream());
         }
     }
     template <class T>
     void backward_input(const ConvolutionProblem& p, const T* dy, const T* weight, T* dx,
                         const cuda::Epilogue<T>& epilogue) {
-        if (depthwise_) {
+        const cuda::Algorithm algorithm = choose<T>(Direction::backward_input, p);
+        if (algorithm == cuda::Algorithm::depthwise) {
             cuda::depthwise_backward_input(p, dy, weight, dx, epilogue, call_.stream());
-        } else {
+        } else if (algorithm == cuda::Algorithm::direct) {
             cuda::convolution_backward_input(p, dy, weight, dx, epilogue, how_, call_.allocator(),
                                              call_.stream());
+        } else if constexpr (std::is_same_v<T, float>) {
+            cuda::winograd_backward_input(cuda::tile_of(algorithm), p, dy, weight, dx, epilogue,
+                                          call_.allocator(), call_.stream());
         }
     }
     template <class T>
     void backward_weight(const ConvolutionProblem& p, const T* dy, const T* x, T* dw) {
-        if (depthwise_) {
+        const cuda::Algorithm algorithm = choose<T>(Direction::backward_weight, p);
+        if (algorithm == cuda::Algorithm::depthwise) {
             cuda::depthwise_backward_weight(p, dy, x, dw, call_.allocator(), call_.stream());
-        } else {
+        } else if (algorithm == cuda::Algorithm::direct) {
             cuda::convolution_backward_weight(p, dy, x, dw, how_, call_.allocator(),
                                               call_.stream());
+        } else if constexpr (std::is_same_v<T, float>) {
+            cuda::winograd_backward_weight(cuda::tile_of(algorithm), p, dy, x, dw,
+                                           call_.allocator(), call_.stream());
         }
     }
 
   private:
+    template <class T>
+    cuda::Algorithm choose(Direction direction, const ConvolutionProblem& p) const {
+        const cuda::Terms terms{std::is_same_v<T, float>, strict_float32(),
+                                how_ == cuda::Arithmetic::tensor};
+        return cuda::choose_algorithm(direction, p, terms, name_);
+    }
+
     Call& call_;
     cuda::Arithmetic how_;
-    bool depthwise_;
+    std::string name_;
 };
 
 template <class T>
@@ -101,7 +109,7 @@ py::object conv2d(py::handle x, py::handle weight, py::handle /*packed*/, py::ha
             make_problem(Shape::of(x), Shape::of(weight), Geometry(geometry));
         Result<T> y(out, {p.batch, p.out_channels, p.out_height, p.out_width}, Order::channels_last,
                     call);
-        Kernels(p, algorithm, call)
+        Kernels(algorithm, call)
             .forward(p, dense<T>(x, Order::channels_last, call), weight_bytes<T>(weight, call),
                      y.data(), make_epilogue<T>(bias, residual, activation, slope, call));
         return y.finish();
@@ -121,7 +129,7 @@ py::object conv2d_backward_input(py::handle dy, py::handle weight, py::handle bi
         p.out_height = Shape::of(dy)[2];
         p.out_width = Shape::of(dy)[3];
         Result<T> dx(out, dx_shape, Order::channels_last, call);
-        Kernels(p, algorithm, call)
+        Kernels(algorithm, call)
             .backward_input(p, dense<T>(dy, Order::channels_last, call),
                             weight_bytes<T>(weight, call), dx.data(),
                             make_epilogue<T>(bias, py::none(), activation, slope, call));
@@ -141,7 +149,7 @@ py::object conv2d_backward_weight(py::handle dy, py::handle x,
         p.out_height = Shape::of(dy)[2];
         p.out_width = Shape::of(dy)[3];
         Result<T> dw(out, {shape[2], shape[3], shape[1], shape[0]}, Order::c, call);
-        Kernels(p, algorithm, call)
+        Kernels(algorithm, call)
             .backward_weight(p, dense<T>(dy, Order::channels_last, call),
                              dense<T>(x, Order::channels_last, call), dw.data());
         return dw.finish();
@@ -177,10 +185,10 @@ py::object separable(py::handle x, py::handle depthwise, py::handle pointwise, p
                     call);
         const ConvolutionProblem point = pointwise_problem(p, channels);
         T* const middle = allocate_elements<T>(p.outputs() * p.out_channels, call);
-        Kernels(p, "auto", call)
+        Kernels("auto", call)
             .forward(p, dense<T>(x, Order::channels_last, call), weight_bytes<T>(depthwise, call),
                      middle, {});
-        Kernels(point, "direct", call)
+        Kernels("direct", call)
             .forward<T>(point, middle, weight_bytes<T>(pointwise, call), y.data(),
                         make_epilogue<T>(bias, py::none(), activation, slope, call));
         return y.finish();
@@ -203,7 +211,7 @@ py::tuple separable_backward(py::handle dy, py::handle x, py::handle depthwise,
         const T* const gradient = dense<T>(dy, Order::channels_last, call);
         const T* const image = dense<T>(x, Order::channels_last, call);
         const T* const first = weight_bytes<T>(depthwise, call);
-        Kernels across(p, "auto", call), between(point, "direct", call);
+        Kernels across("auto", call), between("direct", call);
         // The middle image is computed again instead of kept from the forward pass.
         T* const middle = allocate_elements<T>(p.outputs() * p.out_channels, call);
         T* const d_middle = allocate_elements<T>(p.outputs() * p.out_channels, call);
@@ -221,6 +229,8 @@ py::tuple separable_backward(py::handle dy, py::handle x, py::handle depthwise,
 }  // namespace
 
 void register_convolution(py::module_& module) {
+    module.def("choose_winograd_bytes",
+               [](std::int64_t bytes) { cuda::winograd_bytes = bytes; });  // for tests
     module.def("conv2d", &conv2d);
     module.def("conv2d_backward_input", &conv2d_backward_input);
     module.def("conv2d_backward_weight", &conv2d_backward_weight);

@@ -10,11 +10,6 @@
 
 namespace pyconv::cuda {
 
-// What these kernels take; as pyconv.kernels.explain says.
-inline bool is_depthwise(const ConvolutionProblem& p) {
-    return p.groups == p.in_channels && p.out_channels == p.in_channels;
-}
-
 template <class T>
 void depthwise_forward(const ConvolutionProblem& p, const T* x, const T* weight, T* y,
                        const Epilogue<T>& epilogue, cudaStream_t stream);
