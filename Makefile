@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.created $(SOURCES)
-	$(BIN)/pip install --quiet --disable-pip-version-check '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check '.[test]' -C cmake.define.PYCONV_EMULATION=ON
 	touch $@ $(VENV)/.installed
 
 clean:

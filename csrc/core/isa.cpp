@@ -56,6 +56,10 @@ Isa isa_by_name(const std::string& name) {
     if (name == "avx2" || name == "avx512") {
         throw std::invalid_argument("this processor has no " + name + "; it can run " + names);
     }
+    if (name == "emulated512") {
+        throw std::invalid_argument(
+            "emulated512 is in builds with PYCONV_EMULATION=ON; this one can run " + names);
+    }
     throw std::invalid_argument("unknown instruction set '" + name + "'; there are " + names);
 }
 

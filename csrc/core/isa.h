@@ -26,45 +26,37 @@ Isa default_isa();
 
 }  // namespace pyconv
 
-// Builds for sanitizers go without the emulation: it is the source of avx512 once more.
-#ifdef PYCONV_NO_EMULATION
-#define PYCONV_EMULATED(...)
+#if defined(__x86_64__) || defined(_M_X64)
+#define PYCONV_X86 1
+#define PYCONV_ON_X86(...) __VA_ARGS__
 #else
+#define PYCONV_ON_X86(...)
+#endif
+// emulated512, the source of avx512 once more, is in builds that are tested.
+#ifdef PYCONV_EMULATION
 #define PYCONV_EMULATED(...) __VA_ARGS__
+#else
+#define PYCONV_EMULATED(...)
 #endif
 
 // Declares the table of a family's micro-kernels for each instruction set, and NAME(isa) that
 // finds it. KERNELS is a class template over the element type.
-#if defined(__x86_64__) || defined(_M_X64)
-#define PYCONV_X86 1
-#define PYCONV_KERNEL_TABLE(KERNELS, NAME)                                                        \
-    PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)                                                \
-    PYCONV_KERNEL_TABLE_OF(avx2, KERNELS, NAME)                                                   \
-    PYCONV_KERNEL_TABLE_OF(avx512, KERNELS, NAME)                                                 \
-    PYCONV_EMULATED(PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME))                           \
-    template <class T>                                                                            \
-    const KERNELS<T>& NAME(Isa isa) {                                                             \
-        switch (isa) {                                                                            \
-            case Isa::avx2:                                                                       \
-                return *avx2::NAME(static_cast<T*>(nullptr));                                     \
-            case Isa::avx512:                                                                     \
-                return *avx512::NAME(static_cast<T*>(nullptr));                                   \
-                PYCONV_EMULATED(                                                                  \
-                    case Isa::emulated512 : return *emulated512::NAME(static_cast<T*>(nullptr));) \
-            default:                                                                              \
-                return *generic::NAME(static_cast<T*>(nullptr));                                  \
-        }                                                                                         \
-    }
-#else
 #define PYCONV_KERNEL_TABLE(KERNELS, NAME)                                            \
     PYCONV_KERNEL_TABLE_OF(generic, KERNELS, NAME)                                    \
-    PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME)                                \
+    PYCONV_ON_X86(PYCONV_KERNEL_TABLE_OF(avx2, KERNELS, NAME)                         \
+                      PYCONV_KERNEL_TABLE_OF(avx512, KERNELS, NAME))                  \
+    PYCONV_EMULATED(PYCONV_KERNEL_TABLE_OF(emulated512, KERNELS, NAME))               \
     template <class T>                                                                \
     const KERNELS<T>& NAME(Isa isa) {                                                 \
-        return isa == Isa::emulated512 ? *emulated512::NAME(static_cast<T*>(nullptr)) \
-                                       : *generic::NAME(static_cast<T*>(nullptr));    \
+        T* const type = nullptr;                                                      \
+        switch (isa) {                                                                \
+            PYCONV_ON_X86(case Isa::avx2 : return *avx2::NAME(type);)                 \
+            PYCONV_ON_X86(case Isa::avx512 : return *avx512::NAME(type);)             \
+            PYCONV_EMULATED(case Isa::emulated512 : return *emulated512::NAME(type);) \
+            default:                                                                  \
+                return *generic::NAME(type);                                          \
+        }                                                                             \
     }
-#endif
 #define PYCONV_KERNEL_TABLE_OF(ISA, KERNELS, NAME) \
     namespace ISA {                                \
     const KERNELS<float>* NAME(float*);            \
