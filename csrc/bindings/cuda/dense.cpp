@@ -1,5 +1,6 @@
 #include "bindings/cuda/array.h"
 #include "cuda/dense/gemm.h"
+#include "cuda/dense/hopper_plan.h"
 #include "cuda/dense/tensor_plan.h"
 
 namespace pyconv::bindings {
@@ -92,6 +93,11 @@ void register_dense(py::module_& module) {
     module.def("choose_tiles", [](int first, int last, int patches) {  // for tests
         cuda::tile_choice = {first, last, patches};
     });
+    module.attr("HOPPER") = cuda::kHopper;
+    module.def("choose_hopper", [](int use, int columns, int blocks) {  // for tests
+        cuda::hopper_choice = {use, columns, blocks};
+    });
+    module.def("hopper_launches", [] { return cuda::hopper_launches; });
 }
 
 }  // namespace pyconv::bindings

@@ -3,9 +3,12 @@
 #pragma once
 
 #include "cuda/dense/finish.cuh"
+#include "cuda/dense/hopper.h"
+#include "cuda/dense/hopper_plan.h"
 #include "cuda/dense/products.h"
 #include "cuda/dense/tensor_patch.h"
 #include "cuda/dense/tensor_plan.h"
+#include "cuda/dense/tensor_store.cuh"
 #include "cuda/dense/tensor_tile.cuh"
 
 namespace pyconv::cuda {
@@ -27,61 +30,6 @@ struct TensorShape {
     static constexpr int kBytes = kStages * (kRows + kColumns) * 64;
     static_assert(kSlabsBytes <= kBytes);
 };
-
-// Where sums go: finished to the result, or as they are to a part.
-template <class T>
-struct TensorTarget {
-    Rows<T> out;
-    Finish<T> finish;
-    float* part;  // null: to the result
-
-    __device__ void store(int row, int column, const float (&sums)[4], const float (&bias)[4]) {
-        if (!part) {
-            finish_four(out, finish, out.offset(row), column, sums, bias);
-        } else if (column < out.columns) {
-            store_four(part + static_cast<std::int64_t>(row) * out.columns + column,
-                       out.columns % 4 == 0, out.columns - column, sums);
-        }
-    }
-};
-
-// The sums of a warp, 16 rows at a time, through shared memory: fragments hold pairs, a row should
-// be written from end to end.
-template <class T, class Shape>
-__device__ void store_sums(TensorTarget<T> target, float* slab, int first_row, int first_column,
-                           const float (&sums)[Shape::kWarpRows / 16][Shape::kWarpColumns / 8][4]) {
-    constexpr int kAcross = Shape::kWarpColumns / 4, kDown = 32 / kAcross;  // lanes
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    const int column = lane % kAcross * 4;
-    float bias[4] = {};
-    if (!target.part) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const int c = first_column + column + i;
-            if (c < target.out.columns) bias[i] = target.finish.bias_at(c);
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < Shape::kWarpRows / 16; ++i) {
-#pragma unroll
-        for (int j = 0; j < Shape::kWarpColumns / 8; ++j) {
-            const SharedAddress to =
-                shared_address(slab + lane / 4 * Shape::kSlabPitch + lane % 4 * 2) + j * 32;
-            store_shared(to, sums[i][j][0], sums[i][j][1]);
-            store_shared(to + 32 * Shape::kSlabPitch, sums[i][j][2], sums[i][j][3]);
-        }
-        __syncwarp();
-#pragma unroll 2
-        for (int r = lane / kAcross; r < 16; r += kDown) {
-            const float4 four =
-                *reinterpret_cast<const float4*>(slab + r * Shape::kSlabPitch + column);
-            const float y[4] = {four.x, four.y, four.z, four.w};
-            const int row = first_row + i * 16 + r;
-            if (row < target.out.rows) target.store(row, first_column + column, y, bias);
-        }
-        __syncwarp();
-    }
-}
 
 // The left operand, a tile of it in every stage.
 template <class Shape, class A>
@@ -237,7 +185,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
         target.finish.select(group, out);
     }
     float* const slab = reinterpret_cast<float*>(stages) + warp * (Shape::kSlabBytes / 4);
-    store_sums<T, Shape>(target, slab, first_row + warp_row, first_column + warp_column, sums);
+    store_sums<Shape>(target, slab, first_row + warp_row, first_column + warp_column, sums);
 }
 
 template <class Shape, class A, class B, class T>
@@ -261,11 +209,25 @@ void launch_tensor(const A& a, const B& b, ProductTask<T> task, const Split& spl
     if (in_parts) launch_add_parts(task, partial, split.count);
 }
 
+// Whether compute capability 9.0 has taken it.
+template <class A, class B, class T>
+bool run_on_hopper(const A& a, const B& b, ProductTask<T> task) {
+    if constexpr (kHopper && A::kPiece > 1 && A::kAlong == Along::depth) {
+        task.out.vectors = task.out.vectors && aligned_to(4 * sizeof(T), task.epilogue.residual);
+        const HopperImage image = hopper_image(a);
+        const HopperResult result = HopperProduct<T>::run(image, hopper_weight(b, image), task);
+        if (result.partial) launch_add_parts(task, result.partial, result.parts);
+        return result.ran;
+    }
+    return false;
+}
+
 template <class T>
 template <class A, class B>
 void TensorProduct<T>::run(const A& a, const B& b, const ProductTask<T>& task) {
     const Rows<T>& out = task.out;
     if (out.rows == 0 || out.columns == 0 || task.groups == 0) return;
+    if (run_on_hopper(a, b, task)) return;
     TensorProblem problem{out.rows,    out.columns, task.depth,
                           task.groups, kDepth,      static_cast<int>(sizeof(T))};
     // Operands that can't be read in pieces have small tiles alone: half as many kernels.

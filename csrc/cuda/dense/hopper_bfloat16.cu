@@ -1,0 +1,7 @@
+#include "cuda/dense/hopper.cuh"
+
+namespace pyconv::cuda {
+
+template struct HopperProduct<bfloat16>;
+
+}  // namespace pyconv::cuda
