@@ -1,6 +1,7 @@
 """Assemble every CUDA kernel of a checked build; fail where one spills to local memory.
 
 Kernels whose occupancy is planned say so by __launch_bounds__, which holds their registers.
+Products of warpgroups must not be made to wait for one another either.
 
     python .ci/ptxas.py EXTENSION [ARCHITECTURE ...]      default: 80 90
 
@@ -22,6 +23,7 @@ MODULE = re.compile(rb"\.version [0-9.]+\s*\n\.target (sm_\d+[a-z]?)[^\0]*")
 FILE = re.compile(rb'^\t?\.file\s+\d+ "([^"]+)"', re.M)
 ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(sm_\w+)'")
 SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
+SERIALIZED = re.compile(r"wgmma\S* instructions are serialized.*")
 
 
 def modules(extension: Path) -> list[tuple[str, str, bytes]]:
@@ -56,6 +58,8 @@ def faults(text: str) -> tuple[int, list[str]]:
         elif match := SPILLS.search(line):
             if int(match[1]) or int(match[2]):
                 found.append(f"{name}: {match[0]}")
+        elif match := SERIALIZED.search(line):
+            found.append(match[0])
     return count, found
 
 

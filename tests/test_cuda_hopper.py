@@ -81,17 +81,20 @@ PRODUCTS = [(128, 256, 64), (136, 72, 200), (8, 16, 8), (16, 264, 712), (264, 24
 
 @pytest.mark.parametrize("columns", [64, 128, 256])
 @pytest.mark.parametrize("size", PRODUCTS, ids=str)
-@pytest.mark.parametrize("transposed", ["nn", "nt"])
+@pytest.mark.parametrize("transposed", ["nn", "nt", "tn"])
 def test_gemm(transposed: str, size: Any, columns: int, kind: ExactKind, rng) -> None:
     m, n, k = size
     a, b = kind.signs((m, k), rng), kind.signs((k, n), rng)
     wide = kind.seen(a) @ kind.seen(b)
-    if transposed[1] == "t":
-        b = np.ascontiguousarray(b.T)
+    a, b = (
+        np.ascontiguousarray(x.T) if t == "t" else x
+        for t, x in zip(transposed, (a, b), strict=True)
+    )
+    options = dict(transpose_a=transposed[0] == "t", transpose_b=transposed[1] == "t")
     # One block: all tiles, and all stages many times.
     for blocks in (0, 1):
-        with chosen(columns=columns, blocks=blocks), launches(1):
-            y = kind.run(dense.gemm, a, b, transpose_b=transposed[1] == "t")
+        with chosen(columns=columns, blocks=blocks), launches(not kind.tf32 or transposed != "tn"):
+            y = kind.run(dense.gemm, a, b, **options)
         kind.check(y, wide, k, k)  # no element is larger than 1
 
 
@@ -132,6 +135,21 @@ def test_tf32_of_float32(rng) -> None:
     # The device rounds the left operand, or cuts it off: less than 2^-10 of itself is lost.
     bound = (2.0**-10 + 2.0**-11) * 1.001 * (abs(wide[0]) @ abs(wide[1]))
     assert_within(y, wide[0] @ wide[1], bound)
+    # The right one is rounded as it is turned: what is cut off would be 2^-10.
+    ones, above = np.ones((8, 40), FLOAT32), np.full((40, 8), 1 + 2.0**-10 - 2.0**-23, FLOAT32)
+    with chosen(), launches(1):
+        y = kind.run(dense.gemm, ones, above).get()
+    assert_exact(y, np.full((8, 8), 40 * (1 + 2.0**-10)))
+
+
+def test_boxes_end_with_the_grid(rng) -> None:
+    kind = ExactKind("float16")
+    x, dy = kind.integers((1, 64, 1, 66), rng), kind.integers((1, 8, 1, 65), rng)
+    x[..., 65] = np.inf  # the first tap sees it from no pixel of the grid
+    with chosen(), launches(1):
+        dw = kind.run(convolution.conv2d_backward_weight, dy, x, weight_shape=(8, 64, 1, 2)).get()
+    exact = dy[0, :, 0].astype(np.float64) @ x[0, :, 0, :65].astype(np.float64).T
+    assert_exact(np.ascontiguousarray(dw[:, :, 0, 0]), exact.astype(np.float16))
 
 
 def test_nan_and_infinity_stay_in_their_row(kind: ExactKind) -> None:
@@ -157,8 +175,11 @@ CONVOLUTIONS = [
         (1, 8, 12, 9), (16, 8, 3, 2),
         dict(padding=((2, 1), (0, 1)), stride=(2, 3), dilation=(1, 2)),
     ),
-    ((5, 24, 3, 5), (16, 24, 3, 3), dict(padding=1)),  # several images in a box
+    ((19, 24, 3, 5), (16, 24, 3, 3), dict(padding=1)),  # several images in a box
     ((1, 16, 3, 140), (136, 16, 1, 3), dict(padding=((0, 0), (1, 1)))),
+    ((7, 64, 13, 5), (24, 64, 3, 3), dict(padding=1, stride=2)),
+    ((2, 128, 8, 16), (72, 128, 1, 1), {}),
+    ((5, 64, 4, 12), (8, 64, 3, 2), dict(padding=1, dilation=2)),
 ]  # fmt: skip
 NAMES = ["x".join(map(str, case[0] + case[1])) for case in CONVOLUTIONS]
 convolutions = pytest.mark.parametrize(("x_shape", "w_shape", "geometry"), CONVOLUTIONS, ids=NAMES)
@@ -177,9 +198,12 @@ def phases(w_shape: Any, stride: Any = 1, dilation: Any = 1, **_: Any) -> int:
 @convolutions
 def test_convolution(x_shape, w_shape, geometry, kind: ExactKind, rng) -> None:
     for name, arrays, options, terms in each_pass(x_shape, w_shape, geometry, kind, rng):
-        if name == "conv2d_backward_weight":
-            continue
-        count = phases(w_shape, **geometry) if name == "conv2d_backward_input" else 1
+        count = 1
+        if name == "conv2d_backward_input":
+            count = phases(w_shape, **geometry)
+        elif name == "conv2d_backward_weight":  # 64 channels of a tap are half a tile
+            in_halves = w_shape[1] % 64 == 0 or w_shape[2:] == (1, 1)
+            count = int(in_halves and not kind.tf32)
         with chosen(), launches(count):
             y = kind.run(getattr(convolution, name), *arrays, **options)
         define = functools.partial(getattr(reference, name), **options)
@@ -211,9 +235,10 @@ def test_bias_residual_and_activation(kind: ExactKind, rng) -> None:
 def test_the_grid_changes_no_bit(kind: ExactKind, rng) -> None:
     a, b = kind.signs((1048, 40), rng), kind.signs((40, 136), rng)  # more than a band of tiles
     x, weight = kind.signs((2, 136, 9, 7), rng), kind.signs((72, 136, 3, 3), rng)
-    for function, given, options in (
-        (dense.gemm, (a, b), {}), (convolution.conv2d, (x, weight), dict(padding=1)),
-    ):  # fmt: skip
+    runs = [(dense.gemm, (a, b), {}), (convolution.conv2d, (x, weight), dict(padding=1))]
+    if not kind.tf32:
+        runs.append((dense.gemm, (np.ascontiguousarray(a.T), b), dict(transpose_a=True)))
+    for function, given, options in runs:
         found = []
         for blocks in (0, 0, 1, 2, 5):
             with chosen(columns=64, blocks=blocks), launches(1):

@@ -68,12 +68,12 @@ __device__ inline void prefetch_map(const CUtensorMap& map) {
 }
 
 // An operand of a product in shared memory: lines of 128 bytes, whose chunks of 16 bytes are
-// permuted within groups of 8 lines (the 128-byte swizzle of copies). `across`: bytes from 64
-// elements along the rows to the next 64, of operands that lie along the rows.
-__device__ inline std::uint64_t operand_at(SharedAddress from, int across) {
+// permuted within groups of 8 lines (the 128-byte swizzle of copies). `slab`: of an operand that
+// lies across k, bytes from 64 elements of each k to the next 64.
+__device__ inline std::uint64_t operand_at(SharedAddress from, int slab) {
     constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62;
     constexpr std::uint64_t kGroup = std::uint64_t{8 * 128 / 16} << 32;
-    return (from & 0x3ffff) >> 4 | static_cast<std::uint64_t>(across / 16) << 16 | kGroup |
+    return (from & 0x3ffff) >> 4 | static_cast<std::uint64_t>(slab / 16) << 16 | kGroup |
            kSwizzle128;
 }
 
@@ -107,24 +107,21 @@ struct WarpSums {
     }
 };
 
-// sums += a b of a warpgroup: 64 rows (16 a warp), kColumns columns, 32 bytes of k. a lies along k;
-// b along k, or (16-bit types) along the columns.
-template <class T, int kColumns, bool kAlongColumns>
+// sums += a b of a warpgroup: 64 rows (16 a warp), kColumns columns, 32 bytes of k. Operands lie
+// along k, or across it (16-bit types).
+template <class T, int kColumns, bool kLeftAcross, bool kRightAcross>
 __device__ void multiply_add(WarpSums<kColumns>& sums, std::uint64_t a, std::uint64_t b);
 
 #define PYCONV_TEN(t)                                                                      \
     "%" #t "0, %" #t "1, %" #t "2, %" #t "3, %" #t "4, %" #t "5, %" #t "6, %" #t "7, %" #t \
     "8, %" #t "9, "
-#define PYCONV_SUMS_64 PYCONV_TEN() PYCONV_TEN(1) PYCONV_TEN(2) "%30, %31"
-#define PYCONV_SUMS_128 \
-    PYCONV_TEN()        \
-    PYCONV_TEN(1) PYCONV_TEN(2) PYCONV_TEN(3) PYCONV_TEN(4) PYCONV_TEN(5) "%60, %61, %62, %63"
-#define PYCONV_SUMS_256                                                                 \
-    PYCONV_TEN()                                                                        \
-    PYCONV_TEN(1)                                                                       \
-    PYCONV_TEN(2) PYCONV_TEN(3) PYCONV_TEN(4) PYCONV_TEN(5) PYCONV_TEN(6) PYCONV_TEN(7) \
-        PYCONV_TEN(8) PYCONV_TEN(9) PYCONV_TEN(10)                                      \
-            PYCONV_TEN(11) "%120, %121, %122, %123, %124, %125, %126, %127"
+#define PYCONV_THIRTY(a, b, c) PYCONV_TEN(a) PYCONV_TEN(b) PYCONV_TEN(c)
+#define PYCONV_SIXTY(a, b, c, d, e, f) PYCONV_THIRTY(a, b, c) PYCONV_THIRTY(d, e, f)
+#define PYCONV_SUMS_64 PYCONV_THIRTY(, 1, 2) "%30, %31"
+#define PYCONV_SUMS_128 PYCONV_SIXTY(, 1, 2, 3, 4, 5) "%60, %61, %62, %63"
+#define PYCONV_SUMS_256           \
+    PYCONV_SIXTY(, 1, 2, 3, 4, 5) \
+    PYCONV_SIXTY(6, 7, 8, 9, 10, 11) "%120, %121, %122, %123, %124, %125, %126, %127"
 #define PYCONV_FOUR(i, j) \
     "+f"(s[i][0][j][0]), "+f"(s[i][0][j][1]), "+f"(s[i][0][j][2]), "+f"(s[i][0][j][3])
 #define PYCONV_SLAB(i) PYCONV_FOUR(i, 0), PYCONV_FOUR(i, 1), PYCONV_FOUR(i, 2), PYCONV_FOUR(i, 3)
@@ -133,27 +130,34 @@ __device__ void multiply_add(WarpSums<kColumns>& sums, std::uint64_t a, std::uin
 #define PYCONV_SLABS_256 \
     PYCONV_SLABS_128, PYCONV_SLAB(4), PYCONV_SLAB(5), PYCONV_SLAB(6), PYCONV_SLAB(7)
 // (A predicate says that sums are added to; the two ones are factors of a and b.)
-#define PYCONV_PRODUCT(T, columns, along, types, order, a_number, b_number)                    \
-    template <>                                                                                \
-    __device__ inline void multiply_add<T, columns, along>(WarpSums<columns> & sums,           \
-                                                           std::uint64_t a, std::uint64_t b) { \
-        auto& s = sums.slab;                                                                   \
-        asm volatile(                                                                          \
-            "{\n.reg .pred add;\nsetp.eq.u32 add, 0, "                                         \
-            "0;\nwgmma.mma_async.sync.aligned.m64n" #columns types " {" PYCONV_SUMS_##columns  \
-            "}, %" a_number ", %" b_number ", add, 1, 1" order ";\n}"                          \
-            : PYCONV_SLABS_##columns                                                           \
-            : "l"(a), "l"(b));                                                                 \
+#define PYCONV_PRODUCT(T, columns, left, right, types, across, a_number, b_number)        \
+    template <>                                                                           \
+    __device__ inline void multiply_add<T, columns, left, right>(                         \
+        WarpSums<columns> & sums, std::uint64_t a, std::uint64_t b) {                     \
+        auto& s = sums.slab;                                                              \
+        asm volatile(                                                                     \
+            "{\n"                                                                         \
+            ".reg .pred add;\n"                                                           \
+            "setp.eq.u32 add, 0, 0;\n"                                                    \
+            "wgmma.mma_async.sync.aligned.m64n" #columns types " {" PYCONV_SUMS_##columns \
+            "}, %" a_number ", %" b_number ", add, 1, 1" across                           \
+            ";\n"                                                                         \
+            "}"                                                                           \
+            : PYCONV_SLABS_##columns                                                      \
+            : "l"(a), "l"(b));                                                            \
     }
-#define PYCONV_PRODUCTS(T, along, types, order)             \
-    PYCONV_PRODUCT(T, 64, along, types, order, "32", "33")  \
-    PYCONV_PRODUCT(T, 128, along, types, order, "64", "65") \
-    PYCONV_PRODUCT(T, 256, along, types, order, "128", "129")
-PYCONV_PRODUCTS(float, false, "k8.f32.tf32.tf32", "")
-PYCONV_PRODUCTS(half, false, "k16.f32.f16.f16", ", 0, 0")
-PYCONV_PRODUCTS(half, true, "k16.f32.f16.f16", ", 0, 1")
-PYCONV_PRODUCTS(bfloat16, false, "k16.f32.bf16.bf16", ", 0, 0")
-PYCONV_PRODUCTS(bfloat16, true, "k16.f32.bf16.bf16", ", 0, 1")
+#define PYCONV_PRODUCTS(T, left, right, types, across)             \
+    PYCONV_PRODUCT(T, 64, left, right, types, across, "32", "33")  \
+    PYCONV_PRODUCT(T, 128, left, right, types, across, "64", "65") \
+    PYCONV_PRODUCT(T, 256, left, right, types, across, "128", "129")
+#define PYCONV_ALL_PRODUCTS(T, types)                 \
+    PYCONV_PRODUCTS(T, false, false, types, ", 0, 0") \
+    PYCONV_PRODUCTS(T, false, true, types, ", 0, 1")  \
+    PYCONV_PRODUCTS(T, true, true, types, ", 1, 1")
+PYCONV_PRODUCTS(float, false, false, "k8.f32.tf32.tf32", "")
+PYCONV_ALL_PRODUCTS(half, "k16.f32.f16.f16")
+PYCONV_ALL_PRODUCTS(bfloat16, "k16.f32.bf16.bf16")
+#undef PYCONV_ALL_PRODUCTS
 #undef PYCONV_PRODUCTS
 #undef PYCONV_PRODUCT
 

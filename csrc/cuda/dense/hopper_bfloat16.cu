@@ -1,4 +1,4 @@
-#include "cuda/dense/hopper.cuh"
+#include "cuda/dense/hopper_launch.cuh"
 
 namespace pyconv::cuda {
 

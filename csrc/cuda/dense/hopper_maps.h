@@ -19,9 +19,10 @@ struct TensorBox {
     int box[4], stride[4];  // elements of a box; every so many of the tensor
 
     // Whether it can be described, beside its alignment: steps grow by whole factors.
-    bool is_regular(std::int64_t item_size) const {
+    template <class T>
+    bool is_regular() const {
         for (int i = 1; i < 4; ++i) {
-            const std::int64_t bytes = step[i] * item_size;
+            const std::int64_t bytes = step[i] * static_cast<std::int64_t>(sizeof(T));
             if (step[i] <= 0 || bytes % 16 != 0 || bytes >= std::int64_t{1} << 40) return false;
             if (size[i] <= 0 || size[i] > INT32_MAX || stride[i] < 1 || stride[i] > 8) return false;
             if (i == 1 ? step[i] < size[0] : step[i] % step[i - 1] != 0) return false;

@@ -1,5 +1,6 @@
 // How a product is cut on compute capability 9.0: the box of pixels of a tile, its columns, the
-// parts of the sum. By the problem alone, with the figures of an H100: the same bits on any device.
+// parts of the sum. By the problem alone, with the figures of an H100: not by the device's state or
+// size.
 #pragma once
 
 #include <algorithm>
@@ -30,6 +31,7 @@ inline thread_local int hopper_launches = 0;
 inline constexpr int kHopperRows = 128;       // of a tile
 inline constexpr int kHopperStepBytes = 128;  // of a row, along k: one step
 inline constexpr int kHopperConsumers = 8;    // warps that multiply
+inline constexpr int kHopperSlab = 64;  // 16-bit elements of a line, of operands that lie across k
 
 // Stages of a tile of so many columns fill 192 KiB.
 constexpr int hopper_stage_bytes(int columns) { return (kHopperRows + columns) * kHopperStepBytes; }
@@ -41,19 +43,20 @@ struct PixelBox {
     std::int64_t tiles = 0;  // of the whole grid
 };
 
-// The box that needs the fewest tiles; steps: of the image, from pixel to pixel of the grid.
+// The box of at most so many pixels that needs the fewest tiles; steps: of the image, from pixel to
+// pixel of the grid. Whole: no box reaches past a row or a column of the grid.
 inline PixelBox plan_box(std::int64_t width, std::int64_t height, std::int64_t images, int step_x,
-                         int step_y) {
+                         int step_y, std::int64_t pixels, bool whole) {
     constexpr int kMostSide = 256;  // of a box that is copied
-    const auto balanced = [](std::int64_t n, std::int64_t side) {
-        return divide_up(n, divide_up(n, side)) == side;
+    const auto balanced = [&](std::int64_t n, std::int64_t side) {
+        return whole ? n % side == 0 : divide_up(n, divide_up(n, side)) == side;
     };
     PixelBox best;
-    for (std::int64_t w = std::min<std::int64_t>(width, kHopperRows); w > 0; --w) {
+    for (std::int64_t w = std::min(width, pixels); w > 0; --w) {
         if (!balanced(width, w) || (w - 1) * step_x >= kMostSide) continue;
-        for (std::int64_t h = std::min(height, kHopperRows / w); h > 0; --h) {
+        for (std::int64_t h = std::min(height, pixels / w); h > 0; --h) {
             if (!balanced(height, h) || (h - 1) * step_y >= kMostSide) continue;
-            const std::int64_t n = std::min(images, kHopperRows / (w * h));
+            const std::int64_t n = std::min(images, pixels / (w * h));
             const std::int64_t tiles =
                 divide_up(width, w) * divide_up(height, h) * divide_up(images, n);
             if (best.tiles == 0 || tiles < best.tiles) best = {w, h, n, tiles};

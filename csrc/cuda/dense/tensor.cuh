@@ -4,7 +4,6 @@
 
 #include "cuda/dense/finish.cuh"
 #include "cuda/dense/hopper.h"
-#include "cuda/dense/hopper_plan.h"
 #include "cuda/dense/products.h"
 #include "cuda/dense/tensor_patch.h"
 #include "cuda/dense/tensor_plan.h"
@@ -212,14 +211,11 @@ void launch_tensor(const A& a, const B& b, ProductTask<T> task, const Split& spl
 // Whether compute capability 9.0 has taken it.
 template <class A, class B, class T>
 bool run_on_hopper(const A& a, const B& b, ProductTask<T> task) {
-    if constexpr (kHopper && A::kPiece > 1 && A::kAlong == Along::depth) {
-        task.out.vectors = task.out.vectors && aligned_to(4 * sizeof(T), task.epilogue.residual);
-        const HopperImage image = hopper_image(a);
-        const HopperResult result = HopperProduct<T>::run(image, hopper_weight(b, image), task);
-        if (result.partial) launch_add_parts(task, result.partial, result.parts);
-        return result.ran;
-    }
-    return false;
+    task.out.vectors = task.out.vectors && aligned_to(4 * sizeof(T), task.epilogue.residual);
+    HopperResult result;
+    if (!hopper_runs(a, b, task, result)) return false;
+    if (result.partial) launch_add_parts(task, result.partial, result.parts);
+    return true;
 }
 
 template <class T>
@@ -227,7 +223,7 @@ template <class A, class B>
 void TensorProduct<T>::run(const A& a, const B& b, const ProductTask<T>& task) {
     const Rows<T>& out = task.out;
     if (out.rows == 0 || out.columns == 0 || task.groups == 0) return;
-    if (run_on_hopper(a, b, task)) return;
+    if (kHopper && run_on_hopper(a, b, task)) return;
     TensorProblem problem{out.rows,    out.columns, task.depth,
                           task.groups, kDepth,      static_cast<int>(sizeof(T))};
     // Operands that can't be read in pieces have small tiles alone: half as many kernels.
