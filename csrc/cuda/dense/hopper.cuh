@@ -15,7 +15,8 @@ namespace pyconv::cuda {
 template <class T, int kTileColumns>
 struct HopperShape {
     static constexpr int kColumns = kTileColumns;
-    static constexpr int kThreads = (kHopperConsumers + 1) * 32;  // the last warp copies
+    // The last warp copies. 168 registers each suffice: none are handed over (setmaxnreg).
+    static constexpr int kThreads = (kHopperConsumers + 1) * 32;
     static constexpr int kDepth = kHopperStepBytes / static_cast<int>(sizeof(T));
     static constexpr int kStages = hopper_stages(kColumns);
     static constexpr int kStageBytes = hopper_stage_bytes(kColumns);
@@ -27,29 +28,6 @@ struct HopperShape {
     static constexpr int kBarriersAt = kSlabsAt + kHopperConsumers * kSlabBytes;
     static constexpr int kBytes = kBarriersAt + 2 * kStages * 8;
     static_assert(kBytes <= 227 * 1024);
-};
-
-// Rows of a tile are pixels of a box, or neighbours.
-template <class T, bool kOverPixels>
-struct TileTarget : TensorTarget<T> {
-    const HopperWalk& walk;
-    int first_row;
-    HopperWalk::Pixel box;
-
-    __device__ TileTarget(const Rows<T>& out, const Finish<T>& finish, float* partial,
-                          const HopperWalk& w, const HopperWalk::Tile& tile)
-        : TensorTarget<T>{out, finish, nullptr},
-          walk(w),
-          first_row(tile.row * kHopperRows),
-          box(w.box(kOverPixels ? 0 : tile.row)) {
-        if (partial) {
-            this->part = partial + static_cast<std::int64_t>(tile.part) * out.rows * out.columns;
-        }
-    }
-    __device__ void store(int line, int column, const float (&sums)[4], const float (&bias)[4]) {
-        const int row = kOverPixels ? first_row + line : walk.row_of(box, line);
-        if (row >= 0) TensorTarget<T>::store(row, column, sums, bias);
-    }
 };
 
 // What the thread that copies knows of the stage that it fills.
@@ -160,6 +138,52 @@ __device__ void multiply_stage(WarpSums<Shape::kColumns>& sums, SharedAddress a,
     }
 }
 
+// The sums of a warp, 32 columns at a time, through shared memory (see store_sums). Rows of a tile
+// are pixels of a box, or neighbours: where they lie is found once, a lane each.
+template <class T, class Shape, bool kOverPixels>
+__device__ void store_tile(const HopperWalk& walk, const HopperWalk::Tile& tile,
+                           const TensorTarget<T>& target, float* slab, int warp,
+                           const WarpSums<Shape::kColumns>& sums) {
+    constexpr int kAcross = Shape::kWarpColumns / 4, kDown = 32 / kAcross;  // lanes
+    const int lane = static_cast<int>(threadIdx.x) % 32, down = lane / kAcross;
+    const Rows<T>& out = target.out;
+    long long offset = -1;  // of the warp's row `lane`; negative: no row of the result
+    const int line = warp * Shape::kWarpRows + lane % Shape::kWarpRows;
+    const int row =
+        kOverPixels ? tile.row * kHopperRows + line : walk.row_of(walk.box(tile.row), line);
+    if (row >= 0 && row < out.rows) {
+        offset = target.part ? static_cast<std::int64_t>(row) * out.columns : out.offset(row);
+    }
+    const SharedAddress to = shared_address(slab + lane / 4 * Shape::kSlabPitch + lane % 4 * 2);
+#pragma unroll
+    for (int j = 0; j < Shape::kColumns / Shape::kWarpColumns; ++j) {
+        const auto& four = sums.slab[j][0];
+#pragma unroll
+        for (int i = 0; i < Shape::kWarpColumns / 8; ++i) {
+            store_shared(to + i * 32, four[i][0], four[i][1]);
+            store_shared(to + i * 32 + 32 * Shape::kSlabPitch, four[i][2], four[i][3]);
+        }
+        __syncwarp();
+        const int column =
+            tile.column * Shape::kColumns + j * Shape::kWarpColumns + lane % kAcross * 4;
+        float bias[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const bool has_one = !target.part && column + i < out.columns;
+            bias[i] = has_one ? target.finish.bias_at(column + i) : 0.0f;
+        }
+#pragma unroll 2
+        for (int r = down; r < Shape::kWarpRows; r += kDown) {
+            const float4 x =
+                *reinterpret_cast<const float4*>(slab + r * Shape::kSlabPitch + lane % kAcross * 4);
+            const float y[4] = {x.x, x.y, x.z, x.w};
+            const long long begin = __shfl_sync(0xffffffff, offset, r);
+            if (begin >= 0) target.store_at(begin, column, y, bias);
+        }
+        __syncwarp();
+    }
+}
+
 // The warps that multiply, and store.
 template <class T, class Shape, bool kLeftAcross, bool kRightAcross>
 __device__ void multiply_tiles(const HopperWalk& walk, const Rows<T>& out, const Finish<T>& finish,
@@ -190,13 +214,12 @@ __device__ void multiply_tiles(const HopperWalk& walk, const Rows<T>& out, const
         wait_for_products<0>();
         if (first_lane) arrive(left);
         sums.hold();  // they are read after the wait
-        TileTarget<T, kLeftAcross> target(out, finish, partial, walk, tile);
-#pragma unroll
-        for (int i = 0; i < Shape::kColumns / Shape::kWarpColumns; ++i) {
-            store_sums<Shape>(target, slabs + warp * (Shape::kSlabBytes / 4), warp * 16,
-                              tile.column * Shape::kColumns + i * Shape::kWarpColumns,
-                              sums.slab[i]);
+        TensorTarget<T> target{out, finish, nullptr};
+        if (partial) {
+            target.part = partial + static_cast<std::int64_t>(tile.part) * out.rows * out.columns;
         }
+        store_tile<T, Shape, kLeftAcross>(walk, tile, target,
+                                          slabs + warp * (Shape::kSlabBytes / 4), warp, sums);
     }
 }
 

@@ -15,19 +15,24 @@ struct TensorTarget {
 
     __device__ void store(int row, int column, const float (&sums)[4], const float (&bias)[4]) {
         if (row >= out.rows) return;
+        store_at(part ? static_cast<std::int64_t>(row) * out.columns : out.offset(row), column,
+                 sums, bias);
+    }
+    // Of the row that begins there.
+    __device__ void store_at(std::int64_t row, int column, const float (&sums)[4],
+                             const float (&bias)[4]) const {
         if (!part) {
-            finish_four(out, finish, out.offset(row), column, sums, bias);
+            finish_four(out, finish, row, column, sums, bias);
         } else if (column < out.columns) {
-            store_four(part + static_cast<std::int64_t>(row) * out.columns + column,
-                       out.columns % 4 == 0, out.columns - column, sums);
+            store_four(part + row + column, out.columns % 4 == 0, out.columns - column, sums);
         }
     }
 };
 
 // The sums of a warp, 16 rows at a time, through shared memory: fragments hold pairs, a row should
 // be written from end to end.
-template <class Shape, class Target>
-__device__ void store_sums(Target target, float* slab, int first_row, int first_column,
+template <class Shape, class T>
+__device__ void store_sums(TensorTarget<T> target, float* slab, int first_row, int first_column,
                            const float (&sums)[Shape::kWarpRows / 16][Shape::kWarpColumns / 8][4]) {
     constexpr int kAcross = Shape::kWarpColumns / 4, kDown = 32 / kAcross;  // lanes
     const int lane = static_cast<int>(threadIdx.x) % 32;
