@@ -1,6 +1,6 @@
 """Fail where a wheel of the installed package would have more bytes than allowed, without CUDA.
 
-    python .ci/wheel_size.py BYTES
+python .ci/wheel_size.py BYTES
 """
 
 from __future__ import annotations
