@@ -62,6 +62,17 @@ def test_the_environment_sets_the_instruction_set():
     assert "generic" in wrong.stderr  # what there is
 
 
+def test_the_best_that_the_processor_has_is_the_default():
+    code = "import pyconv; print(pyconv.info()['isa'])"
+    default = python("import os; os.environ.pop('PYCONV_ISA', None); " + code).stdout.strip()
+    # emulated512 is for tests, and in the builds that they run on.
+    assert default == [name for name in pyconv.info()["isas"] if name != "emulated512"][-1]
+    if "emulated512" not in pyconv.info()["isas"]:
+        with pytest.raises(ValueError, match="emulated512 is in builds with PYCONV_EMULATION=ON"):
+            with pyconv.isa("emulated512"):
+                pass
+
+
 def test_isa_holds_for_the_calling_thread_until_the_block_ends():
     before, seen = pyconv.info()["isa"], []
     with pyconv.isa("generic"):

@@ -72,8 +72,11 @@ Isa default_isa() {
                 throw std::invalid_argument(std::string("PYCONV_ISA: ") + error.what());
             }
         }
-        const auto& isas = available_isas();
-        return isas[isas.size() - 2];
+        Isa best = Isa::generic;
+        for (const Isa found : available_isas()) {
+            if (found != Isa::emulated512) best = found;
+        }
+        return best;
     }();
     return isa;
 }
