@@ -95,25 +95,43 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return Kind(request.param)
 
 
-# 64x64, 256x64, 128x128, 256x128. Small problems would have the first alone.
-@pytest.fixture(params=range(4))
+# 64x64, 256x64, 128x128, 256x128, 128x256. Small problems would have the first alone.
+@pytest.fixture(params=range(5))
 def tile(request: pytest.FixtureRequest) -> Iterator[int]:
     """A tile that products are cut into during the test."""
     from pyconv import _cuda
 
     _cuda.choose_tiles(request.param, request.param, -1)
     yield request.param
-    _cuda.choose_tiles(0, 3, -1)
+    _cuda.choose_tiles(0, 4, -1)
 
 
-@pytest.fixture(params=range(1, 4))
+@pytest.fixture(params=range(1, 5))
 def patches(request: pytest.FixtureRequest) -> Iterator[int]:
     """As `tile`, and convolutions read patches of the image where they can."""
     from pyconv import _cuda
 
     _cuda.choose_tiles(request.param, request.param, 1)
     yield request.param
-    _cuda.choose_tiles(0, 3, -1)
+    _cuda.choose_tiles(0, 4, -1)
+
+
+# Tiles, workers that share their steps, whether the last of a tile adds its pieces. Of 9 tiles of 7
+# or 13 steps: workers that end a tile, have a whole one and begin another; tiles of their own
+# beside; several pieces of one tile; a piece for each step; equal parts.
+DEALT = [(9, 4), (5, 13), (2, 9), (3, 1000), (9, 18)]
+
+
+@pytest.fixture(params=[(*d, fused) for d in DEALT for fused in (False, True)], ids=str)
+def dealt(request: pytest.FixtureRequest) -> Iterator[tuple[int, int, bool]]:
+    """How the steps of tiles of 64x64 are dealt out during the test."""
+    from pyconv import _cuda
+
+    _cuda.choose_tiles(0, 0, -1)
+    _cuda.deal_tiles(*request.param)
+    yield request.param
+    _cuda.deal_tiles(-1, 0, False)
+    _cuda.choose_tiles(0, 4, -1)
 
 
 # -- dense -----------------------------------------------------------------------------------------
@@ -169,6 +187,52 @@ def test_the_last_step(activation: Any, depth: int, columns: int, kind: Kind, rn
         )
         # No activation changes by more than 1.13 times what its argument does; gelu does.
         kind.check(y, expected, 1.13 * (2 * depth + 3 + 1), depth + 2)
+
+
+@pytest.mark.parametrize("columns", [135, 136])
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_tiles_that_are_dealt_out(
+    activation: str, columns: int, dealt: tuple[int, int, bool], kind: Kind, rng
+) -> None:
+    depth = 200
+    a, b = kind.signs((130, depth), rng), kind.signs((depth, columns), rng)
+    c, bias = kind.signs((130, columns), rng), random_signs((columns,), FLOAT32, rng)
+    options = dict(alpha=2.0, beta=3.0, activation=activation)
+    y = kind.run(dense.gemm, a, b, c=c, bias=bias, **options)
+    expected = reference.gemm(
+        kind.seen(a), kind.seen(b), c=c.astype(np.float64), bias=bias.astype(np.float64), **options
+    )
+    kind.check(y, expected, 1.13 * (2 * depth + 3 + 1), depth + 2)
+    again = kind.run(dense.gemm, a, b, c=c, bias=bias, **options)
+    assert_same_bits(again.get(), y.get())
+
+
+def test_pieces_are_added_in_one_order(dealt: tuple[int, int, bool], kind: Kind, rng) -> None:
+    """Whoever adds them: the last block of a tile, or a kernel of its own."""
+    from pyconv import _cuda
+
+    a, b = kind.signs((130, 200), rng), kind.signs((200, 136), rng)
+    y = kind.run(dense.gemm, a, b)
+    _cuda.deal_tiles(*dealt[:2], not dealt[2])
+    assert_same_bits(kind.run(dense.gemm, a, b).get(), y.get())
+
+
+def test_dealt_tiles_in_a_graph(cupy: Any, dealt: tuple[int, int, bool], kind: Kind, rng) -> None:
+    a, b = (cupy.asarray(kind.integers(shape, rng)) for shape in ((130, 200), (200, 136)))
+    out = cupy.zeros((130, 136), kind.dtype)
+    exact = a.get().astype(np.float64) @ b.get().astype(np.float64)
+    with pyconv.float32_precision("tf32"):
+        dense.gemm(a, b, out=out)  # fills the pool
+        out[:] = 0
+        with cupy.cuda.Stream(non_blocking=True) as stream:
+            stream.begin_capture()
+            dense.gemm(a, b, out=out)
+            graph = stream.end_capture()
+    for _ in range(2):
+        graph.launch(stream)
+        stream.synchronize()
+        assert_exact(out.get(), exact.astype(kind.dtype))
+        out[:] = 0
 
 
 def test_small_integers_are_exact(kind: Kind, rng) -> None:
@@ -278,6 +342,24 @@ PATCHES = [
 
 @pytest.mark.parametrize(("x_shape", "w_shape", "geometry"), PATCHES, ids=str)
 def test_patches(x_shape, w_shape, geometry, patches: int, kind: Kind, rng) -> None:
+    test_convolution(x_shape, w_shape, geometry, kind, rng)
+
+
+# 64x64 tiles in two groups; patches of 256 rows; the gradient of a weight, of many pixels.
+DEALT_CONVOLUTIONS = [
+    ((1, 96, 9, 9), (144, 48, 3, 3), dict(padding=1, groups=2), 0),
+    ((3, 64, 13, 12), (72, 64, 3, 3), dict(padding=1), 1),
+]
+
+
+@pytest.mark.parametrize("dealt", [(9, 4, True), (5, 13, False)], indirect=True)
+@pytest.mark.parametrize(("x_shape", "w_shape", "geometry", "tile"), DEALT_CONVOLUTIONS, ids=str)
+def test_convolutions_that_are_dealt_out(
+    x_shape, w_shape, geometry, tile, dealt: tuple[int, int, bool], kind: Kind, rng
+) -> None:
+    from pyconv import _cuda
+
+    _cuda.choose_tiles(tile, tile, int(tile > 0))
     test_convolution(x_shape, w_shape, geometry, kind, rng)
 
 

@@ -25,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ladders", action="store_true", help="the counts of the ladders (with --counters)"
     )
     parser.add_argument(
+        "--layers", action="store_true",
+        help="ResNet-50's layers on tensor cores (with --counters; half an hour of an emulator)",
+    )  # fmt: skip
+    parser.add_argument(
         "--curves", action="store_true", help="train on both devices; the losses side by side"
     )
     parser.add_argument(
@@ -36,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, measure, print."""
-    from bench.cuda import counters, curves, ladder, problems, timing
+    from bench.cuda import counters, curves, ladder, layers, problems, timing
     from pyconv.bench import markdown, write_whole
 
     if arguments.curves:
@@ -52,6 +56,20 @@ def run(arguments: argparse.Namespace) -> int:
         print(text)
         if arguments.write:
             _write("kernels/ladders.md", text)
+        return 0
+    if arguments.layers:
+        if not arguments.counters:
+            raise SystemExit("bench cuda: --layers counts: give --counters FILE")
+        rows = []
+        for row in layers.measure(Path(arguments.counters), arguments.only):
+            rows.append(row)
+            print(layers.line(row), flush=True)
+            if arguments.json:
+                write_whole(Path(arguments.json), json.dumps(rows, indent=1) + "\n")
+        text = layers.tables(rows)
+        print(text)
+        if arguments.write:
+            _write("cuda.md", text, "layers")
         return 0
 
     chosen = [

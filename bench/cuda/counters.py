@@ -27,7 +27,7 @@ def count(problem: Problem, lines: Path) -> dict[str, Any]:
         found = results(problem, arrays)
     except TypeError as error:
         return {"problem": problem.name, "message": str(error)}
-    launches = _launches(lines, start)
+    launches = launches_since(lines, start)
     needed = sum(a.nbytes for a in (*arrays, *arrays[: problem.twice], *found))
     row: dict[str, Any] = {"problem": problem.name, "launches": len(launches)}
     for kind in ("load", "store"):
@@ -93,7 +93,10 @@ def main_loops(lines: Path, only: list[str] | None) -> Iterator[dict[str, Any]]:
                     message = str(error)
                     break
                 counted.append(
-                    max(_launches(lines, start), key=lambda one: one["flops"] + one["mma_flops"])
+                    max(
+                        launches_since(lines, start),
+                        key=lambda one: one["flops"] + one["mma_flops"],
+                    )
                 )
             if message:
                 yield {"problem": title, "message": message}
@@ -105,7 +108,8 @@ def main_loops(lines: Path, only: list[str] | None) -> Iterator[dict[str, Any]]:
             yield {"problem": title, "launches": 1, key: (useful[1] - useful[0]) / total}
 
 
-def _launches(lines: Path, start: int) -> list[dict[str, Any]]:
+def launches_since(lines: Path, start: int) -> list[dict[str, Any]]:
+    """What was written behind a place in the file."""
     with open(lines, "rb") as file:
         file.seek(start)
         return [json.loads(line) for line in file if line.strip()]

@@ -50,19 +50,48 @@ void check_split(const pyconv::cuda::Split& split, std::int64_t depth, int tile_
     std::exit(1);
 }
 
-// Of tensor cores: parts hold whole patches, and what a block has of shared memory suffices.
-void check_plan(const pyconv::cuda::TensorProblem& p) {
-    const pyconv::cuda::TensorPlan plan = pyconv::cuda::plan_tensor(p, p.taps > 1 ? 1 : 0, 3);
-    if (plan.clocks == 0 && p.taps > 1) return;
-    check_split(plan.split, p.depth, p.tile_depth * p.taps);
-    const auto& tile = pyconv::cuda::kTensorTiles[plan.tile];
-    if (plan.clocks > 0 &&
-        (p.taps == 1 || pyconv::cuda::patch_bytes(tile, p.halo) <= pyconv::cuda::kMostShared)) {
-        return;
-    }
-    std::fprintf(stderr, "failed: no plan for %lldx%lldx%lld\n", static_cast<long long>(p.rows),
-                 static_cast<long long>(p.columns), static_cast<long long>(p.depth));
+void require(bool holds, const char* what, const pyconv::cuda::TensorWork& w) {
+    if (holds) return;
+    std::fprintf(stderr, "failed: %s; %d tiles of %d steps, %d workers\n", what, w.dealt, w.steps,
+                 w.workers);
     std::exit(1);
+}
+
+// The workers' pieces cover the steps of all dealt tiles, each once; those of a tile have slots one
+// behind the other, and nobody else's.
+void check_work(const pyconv::cuda::TensorWork& w) {
+    int next_slot = 0;
+    for (int tile = 0; tile < w.dealt; ++tile) {
+        std::int64_t at = static_cast<std::int64_t>(tile) * w.steps;
+        const std::int64_t end = at + w.steps;
+        const int first = w.first_worker(tile), pieces = w.pieces(tile);
+        require(pieces >= 1 && w.slot(first, tile) >= next_slot, "slots overlap", w);
+        for (int worker = first; worker < first + pieces; ++worker) {
+            require(w.begin(worker) <= at && at < w.begin(worker + 1), "a gap", w);
+            require(w.worker(at) == worker, "another worker's step", w);
+            at = w.begin(worker + 1);
+        }
+        require(at >= end, "steps of nobody", w);
+        next_slot = w.slot(first, tile) + pieces;
+    }
+    require(next_slot <= w.slots(), "too few slots", w);
+}
+
+// Of tensor cores: steps hold whole patches, and what a block has of shared memory suffices.
+void check_plan(const pyconv::cuda::TensorProblem& p) {
+    const pyconv::cuda::TensorPlan plan =
+        pyconv::cuda::plan_tensor(p, p.taps > 1 ? 1 : 0, pyconv::cuda::kLastTile);
+    if (plan.clocks == 0 && p.taps > 1) return;
+    const auto& tile = pyconv::cuda::kTensorTiles[plan.tile];
+    const pyconv::cuda::TensorWork& w = plan.work;
+    if (w.dealt > 0) check_work(w);
+    require(
+        w.step == p.tile_depth * p.taps && static_cast<std::int64_t>(w.step) * w.steps >= p.depth,
+        "terms of nobody", w);
+    require(w.dealt <= pyconv::cuda::tiles_of(tile, p), "more tiles than there are", w);
+    require(plan.clocks > 0, "no plan", w);
+    require(p.taps == 1 || pyconv::cuda::patch_bytes(tile, p.halo) <= pyconv::cuda::kMostShared,
+            "too large a patch", w);
 }
 void check_plans(std::int64_t size) {
     for (const int item : {2, 4}) {
@@ -99,6 +128,14 @@ int main() {
         const std::int64_t most = pyconv::cuda::kMostRows;
         check_split(pyconv::cuda::split_sum(blocks, most), most, kTileDepth);
     }
+    for (int dealt = 1; dealt <= 12; ++dealt) {
+        for (int steps = 1; steps <= 12; ++steps) {
+            for (int workers = 1; workers <= dealt * steps; ++workers) {
+                check_work({1, steps, dealt, workers});
+            }
+        }
+    }
+    check_work({1, INT32_MAX / 4, 200, 216});  // past 31 bits
     for (const std::int64_t size : {1, 7, 64, 129, 1000, 25088, 400000}) check_plans(size);
     std::printf("index arithmetic: ok\n");
     return 0;

@@ -91,7 +91,14 @@ void register_dense(py::module_& module) {
     module.def("linear", &linear_binding);
     module.def("linear_backward", &linear_backward_binding);
     module.def("choose_tiles", [](int first, int last, int patches) {  // for tests
-        cuda::tile_choice = {first, last, patches};
+        cuda::tile_choice.first = first;
+        cuda::tile_choice.last = last;
+        cuda::tile_choice.patches = patches;
+    });
+    module.def("deal_tiles", [](int dealt, int workers, bool fused) {  // likewise
+        cuda::tile_choice.dealt = dealt;
+        cuda::tile_choice.workers = workers;
+        cuda::tile_choice.fused = fused;
     });
     module.attr("HOPPER") = cuda::kHopper;
     module.def("choose_hopper", [](int use, int columns, int blocks) {  // for tests

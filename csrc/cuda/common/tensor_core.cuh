@@ -46,6 +46,14 @@ __device__ inline unsigned load_shared(SharedAddress from) {
     asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(from) : "memory");
     return x;
 }
+__device__ inline float4 load_shared_four(SharedAddress from) {
+    float4 x;
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
+                 : "r"(from)
+                 : "memory");
+    return x;
+}
 
 // Four matrices of 8 rows of 16 bytes; lane l says where row l % 8 of matrix l / 8 lies. Lane l
 // gets the elements at 4 (l % 4) bytes of row l / 4; transposed (16-bit elements), those at column

@@ -8,14 +8,21 @@
 
 namespace pyconv::cuda {
 
+// Any activation, at a length that one kernel of all may have.
+struct AnyActivation {
+    Activation activation = Activation::none;
+    float slope = 0;
+    __device__ float operator()(float x) const { return activate(activation, x, slope); }
+};
+
 // What of an epilogue a product does by itself.
-template <class T>
+template <class T, class Activate = PiecewiseLinear>
 struct Finish {
     const float* bias = nullptr;
     const T* stored_bias = nullptr;
     const T* residual = nullptr;
     float alpha = 1, residual_scale = 1;
-    PiecewiseLinear activation;
+    Activate activation;
     bool activates = false;
 
     Finish() = default;
@@ -25,7 +32,8 @@ struct Finish {
           residual(e.residual),
           alpha(e.alpha),
           residual_scale(e.residual_scale) {
-        activates = e.activation != Activation::none && is_piecewise_linear(e.activation);
+        activates = e.activation != Activation::none &&
+                    (is_piecewise_linear(e.activation) || std::is_same_v<Activate, AnyActivation>);
         if (activates) activation = {e.activation, e.slope};
     }
     __device__ void select(int group, const Rows<T>& out) {
@@ -70,9 +78,10 @@ __device__ inline void store_four(T* to, bool vectors, int count, const float (&
 }
 
 // Four neighbouring columns of a row.
-template <class T>
-__device__ inline void finish_four(const Rows<T>& out, const Finish<T>& f, std::int64_t row_offset,
-                                   int column, const float* sums, const float* bias) {
+template <class T, class Activate>
+__device__ inline void finish_four(const Rows<T>& out, const Finish<T, Activate>& f,
+                                   std::int64_t row_offset, int column, const float* sums,
+                                   const float* bias) {
     if (column >= out.columns) return;
     const std::int64_t offset = row_offset + column;
     const int count = out.columns - column;

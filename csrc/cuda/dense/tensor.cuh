@@ -2,33 +2,14 @@
 // some stages ahead; warp tiles in registers, the next fragments read while these are multiplied.
 #pragma once
 
-#include "cuda/dense/finish.cuh"
 #include "cuda/dense/hopper.h"
 #include "cuda/dense/products.h"
 #include "cuda/dense/tensor_patch.h"
+#include "cuda/dense/tensor_pieces.cuh"
 #include "cuda/dense/tensor_plan.h"
-#include "cuda/dense/tensor_store.cuh"
 #include "cuda/dense/tensor_tile.cuh"
 
 namespace pyconv::cuda {
-
-template <int kTile>  // of kTensorTiles
-struct TensorShape {
-    static constexpr TileSize kSize = kTensorTiles[kTile];
-    static constexpr int kRows = kSize.rows, kColumns = kSize.columns;
-    static constexpr int kWarpRows = kSize.warp_rows, kWarpColumns = kSize.warp_columns;
-    static constexpr int kWarpsAcross = kColumns / kWarpColumns;
-    static constexpr int kThreads = kRows / kWarpRows * kWarpsAcross * 32;
-    static constexpr int kBlocks = 256 / kThreads;  // of a multiprocessor: up to 255 registers
-    static constexpr int kStages = kTensorStages;
-    // 16 rows of sums of a warp on their way out. Rows 8 words further are 8 banks further: pairs
-    // of sums of four rows, and fours of one, meet different banks.
-    static constexpr int kSlabPitch = kWarpColumns + 8;
-    static constexpr int kSlabBytes = 16 * kSlabPitch * 4;
-    static constexpr int kSlabsBytes = kSlabBytes * kThreads / 32;
-    static constexpr int kBytes = kStages * (kRows + kColumns) * 64;
-    static_assert(kSlabsBytes <= kBytes);
-};
 
 // The left operand, a tile of it in every stage.
 template <class Shape, class A>
@@ -66,11 +47,29 @@ struct ReaderOf {
     using Type = TileReader<Shape, A>;
 };
 
-// One block: one tile of one group and one part of the sum.
+// A group's operand, found once: the compiler would find it again for every copy.
+template <class Source>
+__device__ inline void keep(Source& source) {
+    asm volatile("" : "+l"(source.data));
+}
+template <class T, int kPiece, int kDepth>
+__device__ inline void keep(PatchRows<T, kPiece, kDepth>& patches) {
+    keep(patches.pixels);
+}
+
+// Where pieces of sums go. No slots: all tiles are blocks' own.
+struct TensorSlots {
+    float* slots = nullptr;
+    unsigned* tickets = nullptr;  // of dealt tiles; null: a kernel of its own adds their pieces
+    bool all = false;             // whole tiles go to slots, too
+};
+
+// A block: tile by tile, the steps that it has of it.
 template <class Shape, class A, class B>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
-    tensor_kernel(A a, B b, Rows<typename A::Element> out, Finish<typename A::Element> finish,
-                  FastDivider tiles_across, int depth, Split split, float* partial) {
+    tensor_kernel(A all_rows, B all_columns, Rows<typename A::Element> out,
+                  Finish<typename A::Element> finish, TileOrder order, int depth, TensorWork work,
+                  TensorSlots to) {
     using T = typename A::Element;
     using Reader = typename ReaderOf<Shape, A>::Type;
     constexpr int kStages = Shape::kStages, kDepth = A::kDepth;
@@ -79,133 +78,203 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     using Right = Fragments<T, B::kAlong, Shape::kColumns, true>;
     extern __shared__ __align__(1024) uint4 stages[];
 
-    const int part = static_cast<int>(blockIdx.z) % split.count;
-    const int group = static_cast<int>(blockIdx.z) / split.count;
-    a.select(group);
-    b.select(group);
-    int across;
-    const int down = tiles_across.divide(static_cast<int>(blockIdx.x), across);
-    const int first_row = down * Shape::kRows, first_column = across * Shape::kColumns;
-    const int begin = part * split.depth;
-    const int tiles = (min(begin + split.depth, depth) - begin + kDepth - 1) / kDepth;
+    const int worker = static_cast<int>(blockIdx.x);
+    int tile = work.dealt + worker - work.workers, first_step = 0, steps_left = work.steps;
+    if (worker < work.workers) {
+        const std::int64_t first = work.begin(worker);
+        steps_left = static_cast<int>(work.begin(worker + 1) - first);
+        tile = static_cast<int>(first / work.steps);
+        first_step = static_cast<int>(first % work.steps);
+    }
     const int warp = static_cast<int>(threadIdx.x) / 32;
     const int warp_row = warp / Shape::kWarpsAcross * Shape::kWarpRows;
     const int warp_column = warp % Shape::kWarpsAcross * Shape::kWarpColumns;
-
-    const SharedAddress shared = shared_address(stages);
-    SharedAddress read = shared, write = shared;  // the stages that are multiplied and filled
-    TensorCopy<B, Shape::kColumns, Shape::kThreads> columns(b, first_column,
-                                                            Reader::first(a, begin));
-    Reader rows(a, shared + kStages * kStageBytes, first_row, warp_row, begin);
     const int place = Right::place(warp_column) + Reader::kStageBytes;
-    const auto begin_copy = [&] {
-        rows.begin(write);
-        columns.begin(b, write + Reader::kStageBytes);
-        rows.advance(columns, b);
-    };
-    const auto end_copy = [&] {
-        rows.end(write);
-        columns.end(write + Reader::kStageBytes);
-    };
+    do {
+        const int steps = min(steps_left, work.steps - first_step);
+        const TileOrder::Place at = order.place(tile);
+        A a = all_rows;
+        B b = all_columns;
+        a.select(at.group);
+        b.select(at.group);
+        if constexpr (A::kPiece > 1) keep(a);
+        if constexpr (B::kPiece > 1) keep(b);
+        const int first_row = at.down * Shape::kRows, first_column = at.across * Shape::kColumns;
+        const int begin = first_step * work.step;
+        const int tiles = (min(begin + steps * work.step, depth) - begin + kDepth - 1) / kDepth;
+
+        const SharedAddress shared = shared_address(stages);
+        SharedAddress read = shared, write = shared;  // the stages that are multiplied and filled
+        TensorCopy<B, Shape::kColumns, Shape::kThreads> columns(b, first_column,
+                                                                Reader::first(a, begin));
+        Reader rows(a, shared + kStages * kStageBytes, first_row, warp_row, begin);
+        const auto begin_copy = [&] {
+            rows.begin(write);
+            columns.begin(b, write + Reader::kStageBytes);
+            rows.advance(columns, b);
+        };
+        const auto end_copy = [&] {
+            rows.end(write);
+            columns.end(write + Reader::kStageBytes);
+        };
 #pragma unroll
-    for (int stage = 0; stage < kStages - 1; ++stage) {
-        if (stage < tiles) {
-            begin_copy();
-            end_copy();
+        for (int stage = 0; stage < kStages - 1; ++stage) {
+            if (stage < tiles) {
+                begin_copy();
+                end_copy();
+            }
+            commit_copies();
+            write += kStageBytes;
         }
-        commit_copies();
-        write += kStageBytes;
-    }
-    float sums[kRowsOfA][2 * kPairsOfB][4] = {};
-    unsigned x[2][4];             // 16 rows, and the next 16
-    unsigned w[2][kPairsOfB][4];  // all columns, and those of the next 32 bytes of k
-    const auto load_columns = [&](unsigned (&to)[kPairsOfB][4], int half) {
+        float sums[kRowsOfA][2 * kPairsOfB][4] = {};
+        unsigned x[2][4];             // 16 rows, and the next 16
+        unsigned w[2][kPairsOfB][4];  // all columns, and those of the next 32 bytes of k
+        const auto load_columns = [&](unsigned (&to)[kPairsOfB][4], int half) {
 #pragma unroll
-        for (int j = 0; j < kPairsOfB; ++j) Right::load(to[j], read + place, j, half);
-    };
-    wait_for_copies<kStages - 2>();
-    __syncthreads();
-    if (tiles > 0) {
-        rows.load(x[0], read, 0, 0);
-        load_columns(w[0], 0);
-    }
-    for (int left = tiles; left > 0; --left) {
-        const bool more = left >= kStages;
+            for (int j = 0; j < kPairsOfB; ++j) Right::load(to[j], read + place, j, half);
+        };
+        wait_for_copies<kStages - 2>();
+        __syncthreads();
+        if (tiles > 0) {
+            rows.load(x[0], read, 0, 0);
+            load_columns(w[0], 0);
+        }
+        for (int left = tiles; left > 0; --left) {
+            const bool more = left >= kStages;
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
+            for (int half = 0; half < 2; ++half) {
 #pragma unroll
-            for (int j = 0; j < kPairsOfB; ++j) round_fragment<T>(w[half][j]);
+                for (int j = 0; j < kPairsOfB; ++j) round_fragment<T>(w[half][j]);
 #pragma unroll
-            for (int i = 0; i < kRowsOfA; ++i) {
-                if (half == 0 && i == 0) {
-                    // All warps have left this stage: they were at the barrier behind their last
-                    // read.
-                    if (more) begin_copy();
-                    commit_copies();
-                }
-                if (i + 1 < kRowsOfA) {
-                    rows.load(x[(i + 1) % 2], read, i + 1, half);
-                } else {
-                    if (half == 1) {
-                        if (more) end_copy();
-                        write = read;
-                        read += kStageBytes;
-                        if (read == shared + kStages * kStageBytes) read = shared;
-                        rows.turn();
-                        wait_for_copies<kStages - 2>();
-                        __syncthreads();
+                for (int i = 0; i < kRowsOfA; ++i) {
+                    if (half == 0 && i == 0) {
+                        // All warps have left this stage: they were at the barrier behind their
+                        // last read.
+                        if (more) begin_copy();
+                        commit_copies();
                     }
-                    if (half == 0 || left > 1) {
-                        rows.load(x[0], read, 0, 1 - half);
-                        load_columns(w[1 - half], 1 - half);
+                    if (i + 1 < kRowsOfA) {
+                        rows.load(x[(i + 1) % 2], read, i + 1, half);
+                    } else {
+                        if (half == 1) {
+                            if (more) end_copy();
+                            write = read;
+                            read += kStageBytes;
+                            if (read == shared + kStages * kStageBytes) read = shared;
+                            rows.turn();
+                            wait_for_copies<kStages - 2>();
+                            __syncthreads();
+                        }
+                        if (half == 0 || left > 1) {
+                            rows.load(x[0], read, 0, 1 - half);
+                            load_columns(w[1 - half], 1 - half);
+                        }
                     }
-                }
-                round_fragment<T>(x[i % 2]);
+                    round_fragment<T>(x[i % 2]);
 #pragma unroll
-                for (int j = 0; j < 2 * kPairsOfB; ++j) {
-                    const auto& pair = w[half][j / 2];
-                    const unsigned column[2] = {pair[j % 2 * 2], pair[j % 2 * 2 + 1]};
-                    multiply_add<T>(sums[i][j], x[i % 2], column);
+                    for (int j = 0; j < 2 * kPairsOfB; ++j) {
+                        const auto& pair = w[half][j / 2];
+                        const unsigned column[2] = {pair[j % 2 * 2], pair[j % 2 * 2 + 1]};
+                        multiply_add<T>(sums[i][j], x[i % 2], column);
+                    }
                 }
             }
         }
-    }
-    // The shared memory is free: no copies are left, and every warp has read its last fragments.
-    wait_for_copies<0>();
-    __syncthreads();
+        // The shared memory is free: no copies are left, and every warp has read its last
+        // fragments.
+        wait_for_copies<0>();
+        __syncthreads();
 
-    TensorTarget<T> target{out, finish, nullptr};
-    if (partial) {
-        const std::int64_t plane = static_cast<std::int64_t>(out.rows) * out.columns;
-        target.part =
-            partial + (static_cast<std::int64_t>(part) * (gridDim.z / split.count) + group) * plane;
-    } else {
-        target.out.data += group * out.group_step;
-        target.finish.select(group, out);
-    }
-    float* const slab = reinterpret_cast<float*>(stages) + warp * (Shape::kSlabBytes / 4);
-    store_sums<Shape>(target, slab, first_row + warp_row, first_column + warp_column, sums);
+        const int rows_left = out.rows - first_row - warp_row;
+        const int columns_left = out.columns - first_column - warp_column;
+        const bool whole = steps == work.steps;
+        bool store = !to.all;
+        int pieces = 1, own = 0;
+        float* slots = to.slots;  // of this tile
+        if (!whole || to.all) {
+            int slot = work.slots() + tile - work.dealt;
+            if (worker < work.workers) {
+                const int first = work.first_worker(tile);
+                slot = work.slot(first, tile);
+                pieces = work.pieces(tile);
+                own = worker - first;
+            }
+            slots += slot * Slot<Shape>::kSize;
+#pragma unroll
+            for (int i = 0; i < kRowsOfA; ++i) {
+                if (i * 16 >= rows_left) continue;
+                Slot<Shape>::store(slots + own * Slot<Shape>::kSize, i,
+                                   static_cast<int>(threadIdx.x), columns_left, sums[i]);
+            }
+            store = to.tickets && is_last(to.tickets + tile, pieces);
+        }
+        if (store) {
+            if (!whole) {
+#pragma unroll
+                for (int i = 0; i < kRowsOfA; ++i) {
+                    if (i * 16 >= rows_left) continue;
+                    Slot<Shape>::add(slots, i, static_cast<int>(threadIdx.x), columns_left, pieces,
+                                     sums[i]);
+                }
+            }
+            Rows<T> rows_out = out;
+            Finish<T> finish_here = finish;
+            rows_out.data += at.group * out.group_step;
+            finish_here.select(at.group, out);
+            const int column = lane_column<Shape>(first_column + warp_column);
+            float bias[4];
+            load_bias(rows_out, finish_here, column, bias);
+            float* const slab = reinterpret_cast<float*>(stages) + warp * (Shape::kSlabBytes / 4);
+#pragma unroll
+            for (int i = 0; i < kRowsOfA; ++i) {
+                store_rows<Shape>(rows_out, finish_here, slab, first_row + warp_row + i * 16,
+                                  column, bias, sums[i]);
+            }
+        }
+        steps_left -= steps;
+        first_step = 0;
+        ++tile;
+        if (steps_left > 0) __syncthreads();  // The shared memory is free again.
+    } while (steps_left > 0);
 }
 
 template <class Shape, class A, class B, class T>
-void launch_tensor(const A& a, const B& b, ProductTask<T> task, const Split& split,
+void launch_tensor(const A& a, const B& b, ProductTask<T> task, const TensorPlan& plan,
                    int bytes = Shape::kBytes) {
     Rows<T>& out = task.out;
+    const TensorWork& work = plan.work;
     const std::int64_t across = divide_up(out.columns, Shape::kColumns);
-    const std::int64_t down = divide_up(out.rows, Shape::kRows);
+    const std::int64_t of_group = divide_up(out.rows, Shape::kRows) * across;
+    const int tiles = checked_int("tiles of the result", of_group * task.groups);
+    const TileOrder order{FastDivider(across), FastDivider(of_group)};
     out.vectors = out.vectors && aligned_to(4 * sizeof(T), task.epilogue.residual);
-    // An activation in a pass of its own begins with sums that were not rounded yet.
-    const bool in_parts = split.count > 1 || !is_piecewise_linear(task.epilogue.activation);
-    float* const partial = in_parts ? allocate_parts(task, split.count) : nullptr;
+    TensorSlots to;
+    // The other activations are left to the kernel that finishes tiles.
+    to.all = !is_piecewise_linear(task.epilogue.activation);
+    const std::int64_t slots = work.slots() + (to.all ? tiles - work.dealt : 0);
+    if (slots > 0) {
+        constexpr auto kSlotBytes = Slot<Shape>::kSize * static_cast<std::int64_t>(sizeof(float));
+        to.slots = static_cast<float*>(task.allocate(slots * kSlotBytes));
+    }
+    if (plan.fused && work.dealt > 0 && !to.all) {
+        const std::int64_t size = work.dealt * static_cast<std::int64_t>(sizeof(unsigned));
+        to.tickets = static_cast<unsigned*>(task.allocate(size));
+        cudaMemsetAsync(to.tickets, 0, static_cast<std::size_t>(size), task.stream);
+    }
     const auto kernel = tensor_kernel<Shape, A, B>;
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostShared);
-    const dim3 grid(static_cast<unsigned>(checked_int("tiles of the result", down * across)), 1,
-                    static_cast<unsigned>(task.groups * split.count));
-    kernel<<<grid, Shape::kThreads, bytes, task.stream>>>(
-        a, b, out, in_parts ? Finish<T>() : Finish<T>(task.epilogue), FastDivider(across),
-        task.depth, split, partial);
+    const int blocks =
+        checked_int("blocks", static_cast<std::int64_t>(tiles) - work.dealt + work.workers);
+    kernel<<<static_cast<unsigned>(blocks), Shape::kThreads, bytes, task.stream>>>(
+        a, b, out, to.all ? Finish<T>() : Finish<T>(task.epilogue), order, task.depth, work, to);
     check_launch(task.kernel, task.problem);
-    if (in_parts) launch_add_parts(task, partial, split.count);
+    if (to.all || (work.dealt > 0 && !to.tickets)) {
+        constexpr int kParts = Shape::kThreads / 32 * Shape::kWarpRows / 16;
+        const dim3 grid(static_cast<unsigned>(to.all ? tiles : work.dealt), (kParts + 3) / 4);
+        finish_tiles<Shape><<<grid, 128, 0, task.stream>>>(
+            to.slots, out, Finish<T, AnyActivation>(task.epilogue), order, work, to.all);
+        check_launch("finish_tiles", task.problem);
+    }
 }
 
 // Whether compute capability 9.0 has taken it.
@@ -229,7 +298,7 @@ void TensorProduct<T>::run(const A& a, const B& b, const ProductTask<T>& task) {
     // Operands that can't be read in pieces have small tiles alone: half as many kernels.
     if constexpr (A::kPiece == 1) {
         const TensorPlan plan = plan_tensor(problem, 0, 0);
-        launch_tensor<TensorShape<0>>(a, b, task, plan.split);
+        launch_tensor<TensorShape<0>>(a, b, task, plan);
     } else {
         const TileChoice choice = tile_choice;
         const TensorPlan plan = plan_tensor(problem, choice.first, choice.last);
@@ -246,10 +315,11 @@ void TensorProduct<T>::run(const A& a, const B& b, const ProductTask<T>& task) {
                 }
             }
         }
-        if (plan.tile == 1) return launch_tensor<TensorShape<1>>(a, b, task, plan.split);
-        if (plan.tile == 2) return launch_tensor<TensorShape<2>>(a, b, task, plan.split);
-        if (plan.tile == 3) return launch_tensor<TensorShape<3>>(a, b, task, plan.split);
-        launch_tensor<TensorShape<0>>(a, b, task, plan.split);
+        if (plan.tile == 1) return launch_tensor<TensorShape<1>>(a, b, task, plan);
+        if (plan.tile == 2) return launch_tensor<TensorShape<2>>(a, b, task, plan);
+        if (plan.tile == 3) return launch_tensor<TensorShape<3>>(a, b, task, plan);
+        if (plan.tile == 4) return launch_tensor<TensorShape<4>>(a, b, task, plan);
+        launch_tensor<TensorShape<0>>(a, b, task, plan);
     }
 }
 

@@ -123,11 +123,12 @@ void TensorPatches<T>::run(
     const auto launch = [&](auto shape) {
         using Shape = decltype(shape);
         const int bytes = std::max(patch_bytes(Shape::kSize, a.halo), Shape::kSlabsBytes);
-        launch_tensor<Shape>(a, b, task, plan.split, bytes);
+        launch_tensor<Shape>(a, b, task, plan, bytes);
     };
     if (plan.tile == 1) return launch(TensorShape<1>{});
     if (plan.tile == 2) return launch(TensorShape<2>{});
-    launch(TensorShape<3>{});
+    if (plan.tile == 3) return launch(TensorShape<3>{});
+    launch(TensorShape<4>{});
 }
 
 #define PYCONV_PATCH_INSTANCE(B, T)                                                  \

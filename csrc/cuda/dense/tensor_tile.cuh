@@ -51,6 +51,7 @@ struct PieceCopy {
         const int first = static_cast<int>(threadIdx.x) / kAcross;
         const int chunk = static_cast<int>(threadIdx.x) % kAcross;
         place = Tile::offset(first, chunk);
+        asm volatile("" : "+r"(place));
         seek(source, k);
         const int row = first_row + (Tile::kAlongDepth ? first : chunk * Tile::kChunk);
 #pragma unroll
