@@ -90,6 +90,16 @@ class Kind:
             return function(*map(move, arrays), **{k: move(v) for k, v in named.items()})
 
 
+@pytest.fixture(autouse=True)
+def warps() -> Iterator[None]:
+    """Products of warps alone; those of warpgroups have tests of their own."""
+    from pyconv import _cuda
+
+    _cuda.choose_hopper(0, 0, 0)
+    yield
+    _cuda.choose_hopper(-1, 0, 0)
+
+
 @pytest.fixture(params=["tf32", "float16", "bfloat16"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     return Kind(request.param)
