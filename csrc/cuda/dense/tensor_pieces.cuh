@@ -131,7 +131,7 @@ struct Slot {
 // Adds the pieces of tiles where no block of the product does, or (`all`) finishes every tile. A
 // warp has 16 rows of a warp's tile.
 template <class Shape, class T>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(128, 4)
     finish_tiles(const float* slots, Rows<T> out, Finish<T, AnyActivation> finish, TileOrder order,
                  TensorWork work, bool all) {
     __shared__ __align__(16) float slabs[4 * Shape::kSlabBytes / 4];
