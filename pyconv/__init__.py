@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         stack,
         where,
     )
-    from pyconv.io import load, load_torch, save, save_torch
+    from pyconv.io import load, load_onnx, load_torch, save, save_onnx, save_torch
     from pyconv.nn.features import Ensemble, features
     from pyconv.random import get_rng_state, manual_seed, set_rng_state
     from pyconv.training import EarlyStopping, Trainer
@@ -73,7 +73,7 @@ _NAMES = {
     **dict.fromkeys(("Ensemble", "features"), "nn"),
     **dict.fromkeys(("EarlyStopping", "Trainer"), "training"),
     **dict.fromkeys(("get_rng_state", "manual_seed", "set_rng_state"), "random"),
-    **dict.fromkeys(("load", "load_torch", "save", "save_torch"), "io"),
+    **dict.fromkeys(("load", "load_onnx", "load_torch", "save", "save_onnx", "save_torch"), "io"),
     "summary": "_summary",
 }
 
@@ -98,12 +98,14 @@ __all__ = [
     "is_grad_enabled",
     "isa",
     "load",
+    "load_onnx",
     "load_torch",
     "manual_seed",
     "maximum",
     "minimum",
     "no_grad",
     "save",
+    "save_onnx",
     "save_torch",
     "set_float32_precision",
     "set_grad_enabled",

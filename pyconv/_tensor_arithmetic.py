@@ -233,7 +233,10 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     if max is not None:
         inside &= ~(x.data > max)
         y = xp.minimum(y, xp.asarray(max, x.dtype))
-    return autograd.record("clamp", y, (x,), lambda dy, needs: (where(inside, dy, 0.0),))
+    ends = {"min": min, "max": max}
+    return autograd.record(
+        "clamp", y, (x,), lambda dy, needs: (where(inside, dy, 0.0),), details=ends
+    )
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:

@@ -30,6 +30,7 @@ Backward = Callable[..., Sequence[Any]]
 
 class _Mode(threading.local):
     recording = True
+    listener: Callable[..., None] | None = None
 
 
 _mode = _Mode()
@@ -97,6 +98,7 @@ def record(
     *,
     keep_output: bool = False,
     fresh: bool = False,
+    details: dict[str, Any] | None = None,
 ) -> Tensor:
     """The array `y` as a Tensor, with its history where one is wanted.
 
@@ -114,6 +116,8 @@ def record(
         ``backward(dy, needs, y)``.
     fresh : bool
         Promises that the returned gradients are new arrays, so that they need no copy.
+    details : dict, optional
+        For `listening`: what the operation was told and `backward` doesn't keep.
 
     Returns
     -------
@@ -133,6 +137,8 @@ def record(
     result = Tensor._wrap(y)
     if not _mode.recording:
         return result
+    if _mode.listener is not None:
+        _mode.listener(name, result, inputs, backward, details or {})
     for t in inputs:
         if t is not None and t._requires_grad:
             break
@@ -173,6 +179,18 @@ def set_grad_enabled(mode: bool) -> Iterator[None]:
         yield
     finally:
         _mode.recording = before
+
+
+@contextlib.contextmanager
+def listening(listener: Callable[..., None]) -> Iterator[None]:
+    """Tell ``listener(name, result, inputs, backward, details)`` of every operation that `record`
+    sees in the calling thread, until the block ends."""
+    before = _mode.listener
+    _mode.listener = listener
+    try:
+        yield
+    finally:
+        _mode.listener = before
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:
@@ -429,6 +447,7 @@ __all__ = [
     "grad",
     "is_grad_enabled",
     "linear_map",
+    "listening",
     "maximum",
     "minimum",
     "mover",

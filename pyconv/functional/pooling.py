@@ -99,7 +99,8 @@ def _max_pool(
     def backward(dy: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor]:
         return (linear_map(f"{name}_backward", dy, scatter, gather, fresh=True),)
 
-    result = record(name, y, (x,), backward, fresh=True)
+    details = {"activation": activation}
+    result = record(name, y, (x,), backward, fresh=True, details=details)
     return (result, indices) if return_indices else result
 
 
