@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from pyconv.io import load, load_onnx, load_torch, save, save_onnx, save_torch
     from pyconv.nn.features import Ensemble, features
+    from pyconv.nn.folding import fold_batch_norm
     from pyconv.random import get_rng_state, manual_seed, set_rng_state
     from pyconv.training import EarlyStopping, Trainer
 
@@ -71,6 +72,7 @@ _NAMES = {
     ),
     **dict.fromkeys(("GradScaler", "autocast"), "amp"),
     **dict.fromkeys(("Ensemble", "features"), "nn"),
+    "fold_batch_norm": "nn.folding",
     **dict.fromkeys(("EarlyStopping", "Trainer"), "training"),
     **dict.fromkeys(("get_rng_state", "manual_seed", "set_rng_state"), "random"),
     **dict.fromkeys(("load", "load_onnx", "load_torch", "save", "save_onnx", "save_torch"), "io"),
@@ -90,6 +92,7 @@ __all__ = [
     "enable_grad",
     "features",
     "float32_precision",
+    "fold_batch_norm",
     "get_float32_precision",
     "get_num_threads",
     "get_rng_state",

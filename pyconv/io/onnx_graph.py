@@ -184,6 +184,11 @@ class Graph(Module):
         results = tuple(values[name] for name in self.output_names)
         return results[0] if len(results) == 1 else results
 
+    def sequences(self) -> list[tuple[str, ...]]:
+        """Names of nodes that run one after the other, each alone using what the one before
+        gives."""
+        return [step.names for step in self._steps]
+
     def _input(self, name: str, x: Any) -> Tensor:
         t = as_tensor("Graph", name, x)
         wanted = self._shapes[name]

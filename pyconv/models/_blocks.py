@@ -6,7 +6,7 @@ from typing import Any
 
 from pyconv import nn
 from pyconv.nn import init
-from pyconv.nn.fusion import fused_activation, fuses, run
+from pyconv.nn.fusion import acting, fused_activation, fuses, run
 from pyconv.nn.module import Module
 
 
@@ -25,6 +25,7 @@ def conv_norm_relu(
 
 def add_and_activate(layers: list[Module], activation: Module, x: Any, other: Any) -> Any:
     """``activation(layers(x) + other)``, in the last layer's registers where that is possible."""
+    layers = acting(layers)
     name = fused_activation(activation)
     if name is not None and fuses(layers[-1], "residual"):
         return run(layers, x, name, other)

@@ -10,7 +10,7 @@ from pyconv.kernels import _checks as check
 from pyconv.models._blocks import he_initialise
 from pyconv.models._registry import builder, count
 from pyconv.nn import init
-from pyconv.nn.fusion import fuses, run
+from pyconv.nn.fusion import acting, fuses, run
 
 # Expansion, output channels, blocks, stride of the first.
 _STAGES = (
@@ -55,7 +55,7 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Any) -> Any:
         if not self.use_res_connect:
             return self.conv(x)
-        layers = list(self.conv)
+        layers = acting(list(self.conv))
         if self.conv._forward_hooks or not fuses(layers[-1], "residual"):
             return self.conv(x) + x
         return run(layers, x, residual=x)

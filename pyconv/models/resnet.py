@@ -81,12 +81,13 @@ class ResNet(nn.Module):
         count(name, "in_channels", in_channels)
         if one_of(name, "stem", stem, ("imagenet", "cifar")) == "imagenet":
             self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
-            self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1)
+            pool: nn.Module = nn.MaxPool2d(3, 2, 1)
         else:
             self.conv1 = nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False)
-            self.maxpool = nn.Identity()
+            pool = nn.Identity()
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU()
+        self.maxpool = pool
         channels = 64
         for i, n in enumerate(blocks):
             width = 64 * 2**i

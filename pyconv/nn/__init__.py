@@ -3,6 +3,7 @@
 from pyconv.nn import init, utils
 from pyconv.nn.activation import (
     GELU,
+    Identity,
     LeakyReLU,
     LogSoftmax,
     ReLU,
@@ -12,7 +13,7 @@ from pyconv.nn.activation import (
     Softmax,
     Tanh,
 )
-from pyconv.nn.containers import Identity, ModuleList, Residual, Sequential
+from pyconv.nn.containers import ModuleList, Residual, Sequential
 from pyconv.nn.convolution import (
     Conv1d,
     Conv2d,

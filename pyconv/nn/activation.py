@@ -66,6 +66,16 @@ class GELU(_Activation):
         super().__init__()
 
 
+class Identity(Module):
+    """The input itself; arguments of the constructor are ignored."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
 class LeakyReLU(Module):
     """x where x > 0, else `negative_slope` x; see `functional.leaky_relu`."""
 

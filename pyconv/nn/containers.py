@@ -8,7 +8,7 @@ from typing import Any
 from pyconv.autograd import cat
 from pyconv.functional._common import as_tensor
 from pyconv.functional.activation import activate
-from pyconv.nn.fusion import fusable, fuses, run
+from pyconv.nn.fusion import acting, fusable, fuses, run
 from pyconv.nn.module import Module
 
 
@@ -143,23 +143,13 @@ class Residual(Module):
             return activate(cat([other, self.body(x)], dim=1), activation)
         layers = [self.body]
         if type(self.body) is Sequential and not self.body._forward_hooks and len(self.body):
-            layers = list(self.body)
+            layers = acting(list(self.body))
         if fuses(layers[-1], "residual"):
             return run(layers, x, activation, other)
         return activate(run(layers, x) + other, activation)
 
     def extra_repr(self) -> str:
         return "" if self.mode == "add" else f"mode={self.mode!r}"
-
-
-class Identity(Module):
-    """The input itself; arguments of the constructor are ignored."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Any:
-        return x
 
 
 def _check_module(name: str, module: Any) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pyconv.nn.activation import LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh
+from pyconv.nn.activation import Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh
 from pyconv.nn.module import Module
 
 _ACTIVATIONS: dict[type, str] = {
@@ -38,6 +38,13 @@ def foldable(forward: F) -> F:
     convolution before it, which takes it as ``norm=``."""
     forward.folds = True  # type: ignore[attr-defined]
     return forward
+
+
+def acting(modules: list[Module]) -> list[Module]:
+    """Without identities that nobody listens to: others may be fused over them."""
+    if Identity not in map(type, modules):
+        return modules
+    return [m for m in modules if m._forward_hooks or type(m) is not Identity] or modules[-1:]
 
 
 def clips_windows(forward: F) -> F:
@@ -79,6 +86,7 @@ def _clips(module: Module) -> bool:
 def run(modules: list[Module], x: Any, activation: Any = None, residual: Any = None) -> Any:
     """The modules one after the other. `activation` and `residual` are for the last one, which
     must take them."""
+    modules = acting(modules)
     i, count = 0, len(modules)
     while i < count:
         module, options = modules[i], {}
