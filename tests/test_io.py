@@ -177,3 +177,30 @@ def test_trees_refuse() -> None:
         io.pack({"a": [object()]})
     with pytest.raises(ValueError, match="there is no array 'x'"):
         io.unpack({"$array": "x"}, {})
+
+
+def test_load_refuses_weights_that_are_not_finite(tmp_path: Path) -> None:
+    model = models.mlp(num_classes=2, in_features=3, hidden=())
+    model[1].bias.data[:] = [np.nan, -np.inf]
+    pyconv.save(model, tmp_path / "a")
+    with pytest.raises(ValueError, match=r"load: .*a: 1.bias has 2 values that are not finite"):
+        pyconv.load(tmp_path / "a")
+    assert np.isnan(io.load_state(tmp_path / "a")[0]["1.bias"][0])  # the numbers as they are
+
+
+def test_load_refuses_wrong_shapes(tmp_path: Path) -> None:
+    model = models.mlp(num_classes=2, in_features=3, hidden=())
+    state = {**model.state_dict(), "1.weight": np.zeros((3, 2), np.float32)}
+    pyconv.save(state, tmp_path / "a", {"architecture": model.architecture})
+    with pytest.raises(ValueError, match=r"a: .*1.weight must have shape \(2, 3\), got \(3, 2\)"):
+        pyconv.load(tmp_path / "a")
+
+
+def test_metadata_stay_with_the_model(tmp_path: Path) -> None:
+    model = models.mlp(num_classes=2, in_features=3)
+    notes = {"classes": ["a", "b"], "normalization": {"mean": [0.5], "std": [0.2]}, "note": 1}
+    pyconv.save(model, tmp_path / "a", notes)
+    again = pyconv.load(tmp_path / "a")
+    assert again.metadata == {k: notes[k] for k in ("classes", "normalization")}
+    pyconv.save(again, tmp_path / "b", {"classes": ["x", "y"]})
+    assert pyconv.load(tmp_path / "b").metadata == {**again.metadata, "classes": ["x", "y"]}

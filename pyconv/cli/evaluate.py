@@ -6,6 +6,7 @@ import argparse
 import time
 
 from pyconv.cli.common import (
+    MODEL_HELP,
     accuracy_table,
     add_running,
     at_least,
@@ -23,7 +24,7 @@ from pyconv.cli.common import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``pyconv evaluate``."""
-    parser.add_argument("model", metavar="MODEL", help="a file that pyconv train has written")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(
         "--data",
         metavar="NAME",
@@ -49,19 +50,24 @@ def run(arguments: argparse.Namespace) -> None:
     start(arguments)
     model, metadata = load_model(arguments.model)
     name = arguments.data or metadata.get("data") or "fashion-mnist"
-    size = arguments.size or (tuple(metadata["input_shape"][1:]) if metadata.get("size") else None)
+    fixed = metadata.get("size") or metadata.get("resize")
+    size = arguments.size or (tuple(metadata["input_shape"][1:]) if fixed else None)
     data = load_data(name, size)
     part = getattr(data, arguments.part)
     check_pictures(part.x, metadata)
     classes = tuple(metadata.get("classes") or data.classes)
+    columns = None
     if len(classes) != len(data.classes):
-        raise ValueError(f"the model knows {len(classes)} classes, {name} has {len(data.classes)}")
+        columns = _columns(classes, data.classes, name)
+        classes = data.classes
     if arguments.device != "cpu":
         model.to(arguments.device)
     begin = time.perf_counter()
     loader = DataLoader(part, arguments.batch_size, transform=transform_of(metadata), workers=1)
     scores = training.predict(model, loader, arguments.device)
     seconds = time.perf_counter() - begin
+    if columns is not None:
+        scores = scores[:, columns]
     confusion = confusion_matrix(part.y, scores.argmax(1), len(classes))
     loss = functional.cross_entropy(scores, part.y).item()
     accuracy = float(confusion.trace() / max(confusion.sum(), 1))
@@ -83,3 +89,19 @@ def run(arguments: argparse.Namespace) -> None:
                 "classes": list(classes),
             }
         )
+
+
+def _columns(known: tuple[str, ...], wanted: tuple[str, ...], data: str) -> list[int]:
+    """Where the model has the classes of a folder, by one of their names; the others don't count
+    then."""
+    found: dict[str, int] = {}
+    for i, names in enumerate(known):
+        for name in (names, *names.split(", ")):
+            found.setdefault(name.lower(), i)
+    missing = [name for name in wanted if name.lower() not in found]
+    if missing:
+        raise ValueError(
+            f"the model knows {len(known)} classes, {data} has {len(wanted)}, of which it doesn't "
+            f"know {missing[0]!r}"
+        )
+    return [found[name.lower()] for name in wanted]

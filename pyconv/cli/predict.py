@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from pyconv.cli.common import add_running, at_least, load_model, print_json, start, transform_of
+from pyconv.cli.common import (
+    MODEL_HELP,
+    add_running,
+    at_least,
+    load_model,
+    print_json,
+    start,
+    transform_of,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``pyconv predict``."""
-    parser.add_argument("model", metavar="MODEL", help="a file that pyconv train has written")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(
         "pictures", metavar="PICTURE", nargs="+", help="a file in any format that Pillow reads"
     )
@@ -39,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     channels, *size = wanted
     if channels not in (1, 3):
         raise ValueError(f"the model takes pictures of {channels} channels, files have 1 or 3")
-    x = np.stack([read_picture(path, channels, tuple(size)) for path in arguments.pictures])
+    resize = metadata.get("resize")
+    x = np.stack([read_picture(p, channels, tuple(size), resize) for p in arguments.pictures])
     if arguments.invert:
         x = 255 - x
     if arguments.device != "cpu":

@@ -16,7 +16,9 @@ _GREY = ("1", "L", "LA", *_DEEP)
 _TEST_SHARE = 5  # one picture in so many is for the test where the folder doesn't say
 
 
-def read_picture(path: Any, channels: int | None = None, size: Any = None) -> np.ndarray:
+def read_picture(
+    path: Any, channels: int | None = None, size: Any = None, resize: int | None = None
+) -> np.ndarray:
     """One picture as an array.
 
     Parameters
@@ -27,6 +29,8 @@ def read_picture(path: Any, channels: int | None = None, size: Any = None) -> np
         Grey or colour; None takes what the file has.
     size : int or (int, int), optional
         Height and width to which it is scaled (bilinear).
+    resize : int, optional
+        Scale the shorter side to this instead, and cut `size` out of the middle.
 
     Returns
     -------
@@ -36,8 +40,8 @@ def read_picture(path: Any, channels: int | None = None, size: Any = None) -> np
     ------
     FileNotFoundError
         There is no such file.
-    ValueError
-        It is no picture, or damaged.
+    TypeError, ValueError
+        It is no picture, or damaged; a size or a number of channels that can't be.
 
     Examples
     --------
@@ -69,7 +73,15 @@ def read_picture(path: Any, channels: int | None = None, size: Any = None) -> np
         raise ValueError(f"read_picture: {name} is damaged: {error}") from None
     if size is not None:
         height, width = check.pair("read_picture", "size", size, 1)
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        if resize is not None:
+            side = check.integer("read_picture", "resize", resize, max(height, width))
+            factor = side / min(picture.size)
+            scaled = [max(round(n * factor), side) for n in picture.size]
+            left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+            picture = picture.resize((scaled[0], scaled[1]), Image.Resampling.BILINEAR)
+            picture = picture.crop((left, top, left + width, top + height))
+        else:
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     array = np.asarray(picture, np.uint8)
     return array[None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))
 

@@ -15,6 +15,8 @@ from pyconv.nn.module import Module
 # All metadata is one JSON text under one key: safetensors doesn't promise an order for several, and
 # the same model should give the same file.
 _KEY = "pyconv"
+# What a model itself knows of these, as ``model.metadata``.
+_DESCRIBES = ("classes", "input_shape", "normalization", "resize")
 _MODEL = "model."  # what the names of a model's arrays begin with in a checkpoint
 
 
@@ -28,10 +30,12 @@ def save(model_or_state: Any, path: Any, metadata: Mapping[str, Any] | None = No
     ----------
     model_or_state : Module, or mapping of str to array or Tensor
         A model built by a function of `pyconv.models` is saved with that function's name and
-        arguments, and `load` builds it again.
+        arguments, and `load` builds it again; ``model.metadata``, where it has one, is saved, too.
     path : str or path
     metadata : mapping, optional
-        What JSON can hold: ``classes``, ``normalization``, ...
+        What JSON can hold; ``pyconv predict`` asks for ``classes`` (names), ``input_shape``
+        (C×H×W), ``normalization`` (``mean`` and ``std`` for pictures in 0..1) and ``resize`` (the
+        shorter side, before the middle is cut out; without, pictures are scaled to H×W).
 
     Raises
     ------
@@ -60,6 +64,7 @@ def save(model_or_state: Any, path: Any, metadata: Mapping[str, Any] | None = No
         raise TypeError(f"save: metadata must be a mapping, got {type(metadata).__name__}")
     notes = dict(metadata or {})
     if isinstance(model_or_state, Module):
+        notes = {**getattr(model_or_state, "metadata", {}), **notes}
         notes.setdefault("architecture", getattr(model_or_state, "architecture", None))
         state: Mapping[str, Any] = model_or_state.state_dict()
     elif isinstance(model_or_state, Mapping):
@@ -138,13 +143,13 @@ def load(path: Any) -> Any:
     -------
     Module, or dict of str to array
         The model in inference mode, built by the function of `pyconv.models` that built the saved
-        one; the plain state dict otherwise.
+        one, its ``metadata`` as saved (see `save`); the plain state dict otherwise.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        See `load_state`; or the file names a model that is not known, or holds other arrays than
-        that model needs.
+        See `load_state`; or the file names a model that is not known, holds other arrays than
+        that model needs, or weights that are not finite.
 
     Examples
     --------
@@ -167,10 +172,21 @@ def build(path: Any, state: dict[str, np.ndarray], metadata: dict[str, Any]) -> 
         state = {k[len(_MODEL) :]: v for k, v in state.items() if k.startswith(_MODEL)}
     try:
         model = models.build(architecture["name"], **architecture["arguments"])
+        check_finite(state)
         model.load_state_dict(state)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"load: {path}: {error}") from None
+    # Not through Module.__setattr__: it is neither parameter nor submodule.
+    model.__dict__["metadata"] = {k: v for k, v in metadata.items() if k in _DESCRIBES}
     return model.eval()
+
+
+def check_finite(state: Mapping[str, Any]) -> None:
+    """ValueError where a model would only compute NaN."""
+    for name, array in state.items():
+        bad = np.count_nonzero(~np.isfinite(array)) if array.dtype.kind == "f" else 0
+        if bad:
+            raise ValueError(f"{name} has {bad} values that are not finite (NaN or infinite)")
 
 
 def _in_order(name: Any, value: Any) -> np.ndarray:

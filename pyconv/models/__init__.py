@@ -1,7 +1,8 @@
 """Models; names, shapes and the names in their state are torchvision's where it has the model."""
 
-from pyconv.models._registry import arguments_of, build, names
+from pyconv.models._registry import arguments_of, build, names, pretrained_names
 from pyconv.models.dense import mlp
+from pyconv.models.efficientnet import EfficientNetLite, efficientnet_lite0
 from pyconv.models.encoder_decoder import UNet, autoencoder, unet
 from pyconv.models.lenet import lenet5
 from pyconv.models.mobilenet import MobileNetV2, mobilenet_v2
@@ -11,6 +12,7 @@ from pyconv.models.squeezenet import SqueezeNet, squeezenet1_1
 from pyconv.models.vgg import VGG, vgg11, vgg16, vgg19
 
 __all__ = [
+    "EfficientNetLite",
     "MobileNetV2",
     "ResNet",
     "SqueezeNet",
@@ -20,10 +22,12 @@ __all__ = [
     "autoencoder",
     "build",
     "cifar_resnet",
+    "efficientnet_lite0",
     "lenet5",
     "mlp",
     "mobilenet_v2",
     "names",
+    "pretrained_names",
     "resnet18",
     "resnet34",
     "resnet50",

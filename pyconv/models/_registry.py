@@ -26,11 +26,10 @@ def builder(function: B) -> B:
         bound = signature.bind(*arguments, **options)
         bound.apply_defaults()
         model = function(*arguments, **options)
+        # Without the weights, which a file that names the architecture has itself.
+        noted = {k: v for k, v in bound.arguments.items() if k != "pretrained"}
         # Not through Module.__setattr__: it is neither parameter nor submodule.
-        model.__dict__["architecture"] = {
-            "name": function.__name__,
-            "arguments": dict(bound.arguments),
-        }
+        model.__dict__["architecture"] = {"name": function.__name__, "arguments": noted}
         return model
 
     BUILDERS[function.__name__] = build_and_note
@@ -83,6 +82,18 @@ def names() -> list[str]:
     True
     """
     return sorted(BUILDERS)
+
+
+def pretrained_names() -> list[str]:
+    """The names of the models that come with weights, too.
+
+    Examples
+    --------
+    >>> from pyconv import models
+    >>> models.pretrained_names()
+    ['efficientnet_lite0', 'squeezenet1_1']
+    """
+    return [name for name in names() if "pretrained" in arguments_of(name)]
 
 
 def arguments_of(name: str) -> list[str]:

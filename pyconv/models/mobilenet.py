@@ -24,15 +24,21 @@ _STAGES = (
 )
 
 
-def _convolution(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    groups: int = 1,
+    padding: str | None = None,
+    eps: float = 1e-5,
+    momentum: float = 0.1,
 ) -> nn.Sequential:
-    padding = kernel_size // 2
+    """Convolution, batch norm, ReLU6; by default with half a kernel of padding on every side."""
+    pads = kernel_size // 2 if padding is None else padding
     return nn.Sequential(
-        nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False
-        ),
-        nn.BatchNorm2d(out_channels),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, pads, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels, eps, momentum),
         nn.ReLU6(),
     )
 
@@ -40,14 +46,27 @@ def _convolution(
 class InvertedResidual(nn.Module):
     """Widened by a 1×1 convolution, filtered channel by channel, narrowed by a linear 1×1."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        expansion: int,
+        kernel_size: int = 3,
+        padding: str | None = None,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+    ) -> None:
         super().__init__()
         width = in_channels * expansion
-        layers: list[nn.Module] = [] if expansion == 1 else [_convolution(in_channels, width, 1)]
+        how: dict[str, Any] = dict(padding=padding, eps=eps, momentum=momentum)
+        layers: list[nn.Module] = []
+        if expansion != 1:
+            layers.append(convolution(in_channels, width, 1, **how))
         layers += [
-            _convolution(width, width, 3, stride, width),
+            convolution(width, width, kernel_size, stride, width, **how),
             nn.Conv2d(width, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            nn.BatchNorm2d(out_channels, eps, momentum),
         ]
         self.conv = nn.Sequential(*layers)
         self.use_res_connect = stride == 1 and in_channels == out_channels
@@ -69,13 +88,13 @@ class MobileNetV2(nn.Module):
         super().__init__()
         name = "mobilenet_v2"
         check.number(name, "dropout", dropout, 0.0, 1.0)
-        layers: list[nn.Module] = [_convolution(count(name, "in_channels", in_channels), 32, 3, 2)]
+        layers: list[nn.Module] = [convolution(count(name, "in_channels", in_channels), 32, 3, 2)]
         channels = 32
         for expansion, width, blocks, stride in _STAGES:
             for k in range(blocks):
                 layers.append(InvertedResidual(channels, width, stride if k == 0 else 1, expansion))
                 channels = width
-        layers.append(_convolution(channels, 1280, 1))
+        layers.append(convolution(channels, 1280, 1))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
             nn.Dropout(dropout), nn.Linear(1280, count(name, "num_classes", num_classes))

@@ -5,12 +5,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pyconv import nn
 from pyconv.autograd import cat
+from pyconv.io.numpy_pickle import read_arrays
 from pyconv.kernels import _checks as check
+from pyconv.models._pretrained import check_wanted, describe, fill, package_file
 from pyconv.models._registry import builder, count
 from pyconv.nn import init
 from pyconv.nn.fusion import run
+
+_FIRES = (3, 4, 6, 7, 9, 10, 11, 12)  # among the features
+_MEAN = (123.68, 116.779, 103.939)  # of ImageNet, RGB, from 0 to 255
 
 
 class Fire(nn.Module):
@@ -76,7 +83,7 @@ class SqueezeNet(nn.Module):
 
 @builder
 def squeezenet1_1(
-    num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5
+    num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, pretrained: bool = False
 ) -> SqueezeNet:
     """SqueezeNet 1.1.
 
@@ -85,6 +92,10 @@ def squeezenet1_1(
     num_classes, in_channels : int
     dropout : float
         Before the last convolution.
+    pretrained : bool
+        With weights for ImageNet, from the package ndf (extra "models"). The model is in inference
+        mode then, and its ``metadata`` has the names of the classes and how pictures are prepared:
+        227×227, RGB, with the mean colour subtracted.
 
     Returns
     -------
@@ -93,7 +104,9 @@ def squeezenet1_1(
     Raises
     ------
     TypeError, ValueError
-        Wrong types or numbers out of range.
+        Wrong types or numbers out of range; a file of weights that is damaged.
+    ImportError
+        Pretrained weights without their package.
 
     Examples
     --------
@@ -101,4 +114,33 @@ def squeezenet1_1(
     >>> sum(p.data.size for p in models.squeezenet1_1().parameters())
     1235496
     """
-    return SqueezeNet(num_classes, in_channels, dropout)
+    name = "squeezenet1_1"
+    check.boolean(name, "pretrained", pretrained)
+    model = SqueezeNet(num_classes, in_channels, dropout)
+    if not pretrained:
+        return model
+    check_wanted(name, num_classes, in_channels)
+    path = package_file(name, "ndf", "example_models", "weights", "squeezenet_weights.pkl")
+    fill(name, model, _state(name, path), path)
+    describe(model, [c / 255 for c in _MEAN], (1 / 255,) * 3, 256, 227)
+    return model
+
+
+def _state(function: str, path: str) -> dict[str, np.ndarray]:
+    """The file's arrays under our names: a kernel, H×W×I×O, and a bias for each layer; the first
+    kernel takes BGR, ours RGB."""
+    layers = {"features.0": "conv1", "classifier.1": "conv10"}
+    for number, place in enumerate(_FIRES, 2):
+        for ours, theirs in (("squeeze", "squeeze1x1"), ("expand1x1",) * 2, ("expand3x3",) * 2):
+            layers[f"features.{place}.{ours}"] = f"fire{number}/{theirs}"
+    found = read_arrays(function, path)
+    state: dict[str, np.ndarray] = {}
+    try:
+        for ours, theirs in layers.items():
+            weight, bias = found[theirs]
+            state[f"{ours}.weight"] = weight.transpose(3, 2, 0, 1)
+            state[f"{ours}.bias"] = bias
+        state["features.0.weight"] = state["features.0.weight"][:, ::-1]
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{function}: {path} doesn't hold this network: {error}") from None
+    return state
