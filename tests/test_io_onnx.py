@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gradients import check_gradients
+from large import LARGE, with_large
 from tolerances import EPS
 
 import pyconv
@@ -545,8 +546,8 @@ NETS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "mobilenet_v2": ({}, (3, 64, 64)),
     "squeezenet1_1": ({}, (3, 64, 64)),
     "efficientnet_lite0": ({}, (3, 65, 64)),
+    **dict.fromkeys(LARGE, ({}, (3, 64, 64))),
 }
-LARGE = {"vgg11", "vgg16", "vgg19"}  # too large for every run of the tests
 
 
 def with_statistics(model: nn.Module) -> nn.Module:
@@ -563,10 +564,10 @@ def with_statistics(model: nn.Module) -> nn.Module:
 
 
 def test_every_network_is_tested() -> None:
-    assert set(NETS) | LARGE == set(models.names())
+    assert set(NETS) == set(models.names())
 
 
-@pytest.mark.parametrize("name", sorted(NETS))
+@pytest.mark.parametrize("name", with_large(NETS))
 def test_networks_there_and_back(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
     """pyconv, ONNX, onnxruntime and pyconv again: the weights exactly, outputs within rounding."""
     options, shape = NETS[name]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from large import with_large
 
 import pyconv
 from pyconv import models, nn
@@ -237,7 +238,7 @@ def test_torch_reads_what_is_saved(tmp_path: Path, rng: np.random.Generator) -> 
     theirs.load_state_dict(found["model"])
 
 
-@pytest.mark.parametrize("name", sorted(set(models.names()) - {"vgg11", "vgg16", "vgg19"}))
+@pytest.mark.parametrize("name", with_large(models.names()))
 def test_models_through_torch(name: str, tmp_path: Path) -> None:
     """pyconv, PyTorch, pyconv: exact in every weight."""
     torch = a_torch()
