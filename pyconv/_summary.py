@@ -215,6 +215,8 @@ class _Tracer:
     def hook(self, name: str) -> Any:
         def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
             y = output[0] if isinstance(output, tuple) else output
+            if not isinstance(y, Tensor):  # sizes that a loaded graph computes
+                return
             field = self._after(module, self._before(inputs[0]), inputs[0], y)
             self._kept.append(y)
             self._fields[id(y)] = field
@@ -231,7 +233,7 @@ class _Tracer:
         seen = tuple(math.ceil(r - 1e-9) for r in field.size)
         return Layer(
             name,
-            type(module).__name__,
+            getattr(module, "kind", type(module).__name__),
             tuple(y.shape),
             sum(p.data.size for p in own),
             _multiply_adds(module, x, y),

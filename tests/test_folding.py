@@ -106,7 +106,9 @@ def test_folded_layers_are_fused_with_what_follows(monkeypatch: pytest.MonkeyPat
     watched.fuses = forward.fuses
     monkeypatch.setattr(nn.Conv2d, "forward", watched)
     folded(np.ones((1, 4, 3, 3), np.float32))
-    assert seen == [("relu", True)]
+    plain = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
+    pyconv.fold_batch_norm(with_statistics(plain))(np.ones((1, 4, 3, 3), np.float32))
+    assert seen == [("relu", True), ("relu", False)]
 
 
 def test_what_is_left_as_it_is() -> None:

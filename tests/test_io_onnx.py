@@ -129,6 +129,8 @@ CASES: dict[str, Any] = {
     "AveragePool": one("AveragePool", IMAGE, kernel_shape=[3, 2], pads=[1, 0, 1, 1]),
     "AveragePool counted": one("AveragePool", IMAGE, kernel_shape=[3, 2], pads=[1, 0, 1, 1],
                                count_include_pad=1, strides=[2, 2]),
+    "AveragePool ceil": one("AveragePool", IMAGE, kernel_shape=[2, 2], strides=[2, 2],
+                            ceil_mode=1),
     "AveragePool 1-D": one("AveragePool", SEQUENCE, kernel_shape=[2], strides=[2]),
     "GlobalAveragePool": one("GlobalAveragePool", IMAGE),
     "GlobalAveragePool 1-D": one("GlobalAveragePool", SEQUENCE),
@@ -217,6 +219,10 @@ for _coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymm
             "Resize", IMAGE, (None, None, ints(2, 4, 9, 3)), mode="nearest",
             coordinate_transformation_mode=_coordinates, nearest_mode=_rounding,
         )  # fmt: skip
+    CASES[f"Resize halfway {_rounding}"] = one(
+        "Resize", IMAGE, (None, floats(1, 1, 2, 2)), mode="nearest",
+        coordinate_transformation_mode="asymmetric", nearest_mode=_rounding,
+    )  # fmt: skip
 
 # What the evaluator that comes with onnx gets wrong, or doesn't know; onnxruntime judges.
 NOT_BY_REFERENCE = {
@@ -356,6 +362,26 @@ def test_a_graph_trains_further(rng: np.random.Generator) -> None:
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
     assert all(not np.array_equal(a, before[name]) for name, a in net.state_dict().items())
+
+
+def test_momentum_is_the_share_of_the_old_statistics(tmp_path: Path) -> None:
+    numbers = (np.ones(4, np.float32),) * 4
+    net = pyconv.load_onnx(
+        one("BatchNormalization", ROWS, numbers, momentum=0.75).SerializeToString()
+    )
+    x = np.full((3, 4), 5, np.float32)
+    net.train()(x)
+    assert net.state_dict()["node.running_mean"].tolist() == [0.75 * 1 + 0.25 * 5] * 4
+    pyconv.save_onnx(net, tmp_path / "a", x)
+    assert next(m for m in pyconv.load_onnx(tmp_path / "a").modules()
+                if isinstance(m, nn.BatchNorm2d)).momentum == 0.25  # fmt: skip
+
+
+def test_a_summary_of_a_graph() -> None:
+    table = pyconv.summary(pyconv.load_onnx(small().SerializeToString()), (1, 3, 4, 4))
+    assert [row.kind for row in table.layers][-3:] == ["Add", "Reshape", "Linear"]
+    assert table.parameters == 4 * 27 + 4 + 2 * 4 + 4 + 5 * 16 + 5
+    assert table.multiply_adds == 4 * 27 * 16 + 5 * 16
 
 
 def test_dropout_drops_in_training() -> None:
@@ -601,6 +627,7 @@ class Various(nn.Module):
     def forward(self, x: Any) -> Any:
         x = x if isinstance(x, Tensor) else Tensor(x)
         y = F.silu(x * self.weight - 0.5) / (1.5 + abs(x)) + (x**2).sqrt().exp().clamp(None, 2.0)
+        y = F.pad(y, (0, 0, 1, 0), value=0.5)[:, :, :-1]
         y = pyconv.maximum(y, x) + pyconv.minimum(x, -y) + F.pad(y, (1, -1, 0, 0))
         y = F.conv2d(y, self.conv.weight, None, padding=1, activation="relu6", residual=x)
         y = F.max_pool2d(self.conv(y) - 0.2, 2, 1, activation="relu")

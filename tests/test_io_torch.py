@@ -445,6 +445,13 @@ def test_save_torch_refuses(tmp_path: Path) -> None:
 # -- the machine ----------------------------------------------------------------------------------
 
 
+def test_endless_programs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyconv.io.pickles._MOST_STEPS", 1000)
+    assert read_pickle(io.BytesIO(b"N0" * 499 + b"N."), {}) is None
+    with pytest.raises(PickleError, match="is too long: its pickle has more than 1000 steps"):
+        read_pickle(io.BytesIO(b"N0" * 500 + b"N."), {})
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_pickles_of_plain_values(protocol: int) -> None:
     same = [1]

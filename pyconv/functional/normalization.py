@@ -153,6 +153,7 @@ def _batch_norm(
         backward,
         keep_output=fused is not None,
         fresh=residual is None or fused is not None,
+        details={"momentum": momentum},
     )
     return activate(result, alone)
 

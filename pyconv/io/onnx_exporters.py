@@ -232,7 +232,8 @@ def _batch_norm(out: Emitter, call: Call) -> None:
     mean = out.constant(call.kept["mean"], f"{title}running_mean")
     var = out.constant(call.kept["var"], f"{title}running_var")
     inputs = [out.input(x), out.input(gamma), out.input(beta), mean, var]
-    y = out.node("BatchNormalization", inputs, epsilon=call.kept["eps"])
+    how = {"epsilon": call.kept["eps"], "momentum": 1 - call.kept["momentum"]}
+    y = out.node("BatchNormalization", inputs, **how)
     if residual is not None:
         y = out.node("Add", [y, out.input(residual)])
     out.result(out.activation(y, call.kept["fused"]))

@@ -22,6 +22,7 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
+_MOST_STEPS = 10**7  # a state of ten thousand tensors takes a thirtieth of it
 
 
 class PickleError(ValueError):
@@ -79,7 +80,9 @@ def read_pickle(
     """
     machine = _Machine(known, persistent)
     try:
-        for opcode, argument, _ in pickletools.genops(file):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            if count == _MOST_STEPS:  # each byte may make an object of a hundred
+                raise PickleError(f"is too long: its pickle has more than {_MOST_STEPS} steps")
             if opcode.name == "STOP":
                 return machine.pop()
             machine.step(opcode.name, argument)
