@@ -451,3 +451,16 @@ def test_workers_are_not_far_ahead() -> None:
 def test_loader_refuses(arguments, options, error, match) -> None:
     with pytest.raises(error, match=match):
         DataLoader(*arguments, **options)
+
+
+def test_the_middle_is_cut_out(tmp_path: Path) -> None:
+    """The shorter side scaled, and as much left out on one side as on the other."""
+    picture = np.zeros((40, 60), np.uint8)
+    picture[:, 20:40] = 200
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    x = read_picture(tmp_path / "a.png", 1, 10, resize=20)  # 20×30, of which columns 10 to 20
+    assert x.shape == (1, 10, 10) and (x == 200).mean() > 0.79
+    Image.fromarray(picture.T).save(tmp_path / "a.png")
+    assert np.array_equal(read_picture(tmp_path / "a.png", 1, 10, resize=20)[0], x[0].T)
+    with pytest.raises(ValueError, match="read_picture: resize must be at least 10, got 9"):
+        read_picture(tmp_path / "a.png", 1, 10, resize=9)

@@ -219,10 +219,10 @@ for _coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymm
             "Resize", IMAGE, (None, None, ints(2, 4, 9, 3)), mode="nearest",
             coordinate_transformation_mode=_coordinates, nearest_mode=_rounding,
         )  # fmt: skip
-    CASES[f"Resize halfway {_rounding}"] = one(
-        "Resize", IMAGE, (None, floats(1, 1, 2, 2)), mode="nearest",
-        coordinate_transformation_mode="asymmetric", nearest_mode=_rounding,
-    )  # fmt: skip
+        CASES[f"Resize halfway {_rounding}"] = one(
+            "Resize", IMAGE, (None, floats(1, 1, 2, 2)), mode="nearest",
+            coordinate_transformation_mode="asymmetric", nearest_mode=_rounding,
+        )  # fmt: skip
 
 # What the evaluator that comes with onnx gets wrong, or doesn't know; onnxruntime judges.
 NOT_BY_REFERENCE = {

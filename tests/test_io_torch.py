@@ -119,6 +119,12 @@ def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
     assert np.array_equal(found.view(np.uint32), upper.astype(np.uint32) << 16)
 
 
+def test_any_byte_is_a_bool(tmp_path: Path) -> None:
+    archive(tmp_path / "a", tensor((4,), (1,), storage="BoolStorage"), {"0": b"\x00\x01\x02\xff"})
+    found = pyconv.load_torch(tmp_path / "a")
+    assert found.view(np.uint8).tolist() == [0, 1, 1, 1]
+
+
 def test_saves_bfloat16(tmp_path: Path) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="needs ml_dtypes")
     array = np.array([1.5, -3], ml_dtypes.bfloat16)
