@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from pathlib import Path
@@ -467,6 +468,13 @@ REFUSED: list[tuple[Any, str]] = [
      "groups must divide in_channels and out_channels"),
     (lambda g: g.node[0].attribute[0].ints.append(3), "pads must have 4 entries"),
     (lambda g: g.node[3].attribute[0].ints.append(3), "only 1-D and 2-D windows are supported"),
+    (lambda g: g.node[3].attribute.pop(0), "attribute 'kernel_shape' is mis"),
+    (lambda g: g.node[3].attribute[0].__setattr__("type", 1), "attribute 'kernel_shape' has a wr"),
+    (lambda g: g.node[2].input.pop(), r"node 'b.relu' \(Relu\): expected 1 to 1 inputs, got 0"),
+    (lambda g: g.node[2].input.__setitem__(0, ""), "one of its first 1 inputs is left out"),
+    (lambda g: g.node[2].output.append("more"), "expected 1 to 1 outputs, got 2"),
+    (lambda g: setattr(g.node[2], "op_type", "Gelu"), "there is no such operator in opset 18"),
+    (lambda g: g.output[0].__setattr__("name", ""), "no node computes the output ''"),
     (lambda g: g.output[0].__setattr__("name", "z"), "no node computes the output 'z'"),
     (lambda g: g.ClearField("output"), "it has no graph"),
 ]  # fmt: skip
@@ -539,12 +547,8 @@ def test_cut_and_changed_files(rng: np.random.Generator) -> None:
         changed = bytearray(content)
         changed[i] ^= 1 << rng.integers(8)
         for damaged in (content[:i], bytes(changed)):
-            try:
+            with contextlib.suppress(ValueError):  # or it is harmless; no other error
                 pyconv.load_onnx(damaged)(x)
-            except ValueError:
-                pass
-            except TypeError as error:  # of the functions that the nodes call
-                assert ": " in str(error)
 
 
 def test_other_arguments_are_refused(tmp_path: Path) -> None:

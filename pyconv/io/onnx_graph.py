@@ -171,11 +171,14 @@ class Graph(Module):
         for i, step in enumerate(self._steps):
             arguments = [values[name] if name else None for name in step.inputs]
             modules = [self.get_submodule(name) for name in step.names]
-            if len(modules) > 1 and len(arguments) == 1:
-                y = run(modules, arguments[0])
-            else:
-                y = modules[0](*arguments)
-                y = run(modules[1:], y) if len(modules) > 1 else y
+            try:
+                if len(modules) > 1 and len(arguments) == 1:
+                    y = run(modules, arguments[0])
+                else:
+                    y = modules[0](*arguments)
+                    y = run(modules[1:], y) if len(modules) > 1 else y
+            except (AttributeError, IndexError, KeyError) as error:  # of a shape that it can't have
+                raise ValueError(f"Graph: node {' or '.join(step.names)}: {error}") from error
             found = y if isinstance(y, tuple) else (y,)
             values.update(zip(step.outputs, found, strict=True))
             for name in step.inputs:

@@ -159,6 +159,7 @@ def _graph(onnx: Any, model: Any) -> Graph:
         for value in proto.input:
             if value not in known:
                 node.refuse(f"its input {value!r} is neither an initializer nor computed before")
+        _check_signature(onnx, node, proto)
         try:
             built = OPERATORS[proto.op_type](node)
         except (TypeError, IndexError, ValueError) as error:
@@ -180,11 +181,34 @@ def _graph(onnx: Any, model: Any) -> Graph:
                     node.weight(k)
                     trained.add(value)
         steps.append((title, built.module, tuple(values), made))
-    missing = [value.name for value in graph.output if value.name not in known]
+    missing = [value.name for value in graph.output if value.name not in known - {""}]
     if missing:
         raise ValueError(f"load_onnx: no node computes the output {missing[0]!r}")
     outputs = tuple(value.name for value in graph.output)
     return Graph(inputs, outputs, steps, constants, trained)
+
+
+def _check_signature(onnx: Any, node: Node, proto: Any) -> None:
+    """The node has the inputs and outputs that its operator needs, and attributes of its types."""
+    try:
+        schema = onnx.defs.get_schema(proto.op_type, node.opset, "")
+    except onnx.defs.SchemaError:
+        node.refuse(f"there is no such operator in opset {node.opset}")
+    for what, names, least, most in (
+        ("inputs", node.inputs, schema.min_input, schema.max_input),
+        ("outputs", node.outputs, schema.min_output, schema.max_output),
+    ):
+        if not least <= len(names) <= most:
+            node.refuse(f"expected {least} to {most} {what}, got {len(names)}")
+        if "" in names[:least]:
+            node.refuse(f"one of its first {least} {what} is left out")
+    for attribute in proto.attribute:
+        known = schema.attributes.get(attribute.name)
+        if known is not None and known.type.value != attribute.type:
+            node.refuse(f"attribute {attribute.name!r} has a wrong type")
+    for name, known in schema.attributes.items():
+        if known.required and all(a.name != name for a in proto.attribute):
+            node.refuse(f"attribute {name!r} is missing")
 
 
 def _title(name: str, taken: set[str]) -> str:
