@@ -411,7 +411,8 @@ def test_several_inputs_and_outputs(rng: np.random.Generator) -> None:
 
 def test_names_that_modules_have_already() -> None:
     """Names of nodes with dots, as other programs write them, and names that a Module uses."""
-    titles = ["/f/f.0/Relu", "/f/f.0/Relu.1", "forward", "training", "x..y", ".", "a", "a.b", ""]
+    titles = ["/f/f.0/Relu", "/f/f.0/Relu.1", "forward", "training", "x..y", ".", "a", "a.b", "",
+              "a", "input_names", "a.b.c"]  # fmt: skip
     nodes, last = [], "x"
     for i, title in enumerate(titles):
         value = "y" if i + 1 == len(titles) else f"v{i}"
@@ -423,6 +424,13 @@ def test_names_that_modules_have_already() -> None:
     names = [name for name, m in net.named_modules() if isinstance(m, nn.ReLU)]
     assert len(set(names)) == len(titles) and "/f/f.0/Relu" in names
     assert list(pyconv.features(net, x, ["/f/f.0/Relu"])) == ["/f/f.0/Relu"]
+
+
+def test_a_node_and_its_initializer_of_one_name() -> None:
+    node = helper.make_node("Add", ["x", "b"], ["y"], "b")
+    net = pyconv.load_onnx(graph([node], {"x": ROWS}, {"b": some(4)}).SerializeToString())
+    assert [name for name, _ in net.named_parameters()] == ["b_"]
+    assert list(pyconv.features(net, some(*ROWS), ["b"])) == ["b"]
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -494,7 +502,7 @@ def test_broken_graphs_are_refused(change: Any, match: str) -> None:
          "auto_pad SAME_LOWER is supported for strides of 1 only"),
         (one("ConvTranspose", IMAGE, (some(4, 3, 3, 2),), output_shape=[12, 10]),
          "attribute 'output_shape' is not supported"),
-        (one("MaxPool", IMAGE, kernel_shape=[3, 3], outputs=2), None),
+        (one("MaxPool", IMAGE, kernel_shape=[3, 3], outputs=2), "its output 'y1' is not supported"),
         (one("AveragePool", IMAGE, opset=19, kernel_shape=[2, 2], dilations=[2, 2]), "dilations"),
         (one("BatchNormalization", IMAGE, (some(4),) * 4, training_mode=1), "training mode"),
         (one("Dropout", ROWS, (floats(0.5).reshape(()), np.array(True))), "training mode"),
@@ -511,14 +519,15 @@ def test_broken_graphs_are_refused(change: Any, match: str) -> None:
         (one("If", ROWS, then_branch=helper.make_graph([], "a", [], [])), "operator If is not"),
     ],
 )  # fmt: skip
-def test_what_is_not_supported_is_named(model: Any, match: str | None) -> None:
-    if match is None:
-        net = pyconv.load_onnx(model.SerializeToString())
-        with pytest.raises(ValueError):
-            net(some(*IMAGE))
-        return
+def test_what_is_not_supported_is_named(model: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         pyconv.load_onnx(model.SerializeToString())
+
+
+def test_outputs_that_nobody_uses_are_left_out() -> None:
+    node = helper.make_node("Dropout", ["x"], ["y", "mask"])
+    net = pyconv.load_onnx(graph([node], {"x": ROWS}).SerializeToString())
+    assert net(some(*ROWS)).shape == ROWS
 
 
 def test_data_in_other_files_are_refused(tmp_path: Path) -> None:

@@ -137,11 +137,11 @@ class Graph(Module):
         used = {value for _, _, names, _ in steps for value in names} | set(outputs)
         self._numbers: dict[str, np.ndarray] = {}  # sizes, axes, ...: not for a device
         self._tensors: dict[str, str] = {}  # value: name of the parameter or buffer
+        for name, module, _, _ in steps:
+            _register(self, name, module)
         for value, array in constants.items():
             if value in used:
                 self._keep(value, array, value in trained)
-        for name, module, _, _ in steps:
-            _register(self, name, module)
         self._steps = _chains(steps, outputs)
         self._last = {v: i for i, step in enumerate(self._steps) for v in step.inputs}
 

@@ -16,6 +16,7 @@ from pyconv.io.onnx_graph import Built, Graph, Node
 from pyconv.nn.module import Module
 
 _OLDEST = 9  # opset
+_STANDARD = ("", "ai.onnx")  # the domain of the operators of ONNX itself
 # Whose initializers are learned; those of other operators (scales, ends, ...) are constants.
 _TRAINED = ("Gemm", "MatMul", "Add", "Mul", "PRelu")
 
@@ -124,68 +125,85 @@ def needs_onnx(function: str) -> Any:
 
 
 def _graph(onnx: Any, model: Any) -> Graph:
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    opset = next((o.version for o in model.opset_import if o.domain in _STANDARD), 0)
     if opset < _OLDEST:
         raise ValueError(f"load_onnx: opset must be {_OLDEST} or later, got {opset}")
     graph = model.graph
     if graph.sparse_initializer:
         raise ValueError("load_onnx: sparse initializers are not supported")
-    constants: dict[str, np.ndarray] = {}
-    for tensor in graph.initializer:
-        constants[tensor.name] = _array(onnx, tensor)
+    constants = {tensor.name: _array(onnx, tensor) for tensor in graph.initializer}
     initial = set(constants)
-    inputs = {value.name: _shape(value) for value in graph.input if value.name not in constants}
+    inputs = {value.name: _shape(value) for value in graph.input if value.name not in initial}
+    outputs = tuple(value.name for value in graph.output)
     nodes = []
     for i, proto in enumerate(graph.node):
-        if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
+        if proto.op_type == "Constant" and proto.domain in _STANDARD:
             constants[proto.output[0]] = _constant(onnx, proto)
         else:
-            nodes.append((i, proto))
-    known = {"", *inputs, *constants}
-    steps: list[tuple[str, Module, tuple[str, ...], tuple[str, ...]]] = []
+            nodes.append((proto.name or f"{proto.op_type}_{i}", proto))
+    used = {*outputs, *(value for _, proto in nodes for value in proto.input)}
+    known = {*inputs, *constants}
+    titles = _Titles()
+    steps: list[Any] = []
     trained: set[str] = set()
-    taken: set[str] = set()
-    for i, proto in nodes:
-        title = _title(proto.name or f"{proto.op_type}_{i}", taken)
+    for name, proto in nodes:
+        title = titles.take(name)
+        if proto.domain not in _STANDARD or proto.op_type not in OPERATORS:
+            operator = ".".join(filter(None, (proto.domain, proto.op_type)))
+            raise ValueError(f"load_onnx: node {title!r}: operator {operator} is not supported")
+        attributes = {a.name: _attribute(onnx, a) for a in proto.attribute}
         node = Node(
-            title, proto.op_type, list(proto.input), list(proto.output),
-            {a.name: _attribute(onnx, a) for a in proto.attribute}, constants, opset,
+            title, proto.op_type, list(proto.input), list(proto.output), attributes, constants,
+            opset,
         )  # fmt: skip
-        if proto.domain not in ("", "ai.onnx") or proto.op_type not in OPERATORS:
-            domain = "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
-            raise ValueError(
-                f"load_onnx: node {title!r}: operator {domain}{proto.op_type} is not supported"
-            )
-        for value in proto.input:
-            if value not in known:
+        for value in node.inputs:
+            if value and value not in known:
                 node.refuse(f"its input {value!r} is neither an initializer nor computed before")
         _check_signature(onnx, node, proto)
-        try:
-            built = OPERATORS[proto.op_type](node)
-        except (TypeError, IndexError, ValueError) as error:
-            if str(error).startswith("load_onnx: "):
-                raise
-            node.refuse(str(error))
-        node.check_attributes()
-        made = tuple(proto.output)
-        if set(made) & known - {""}:
-            node.refuse(f"its output {made[0]!r} exists already")
+        module, values = _build(node)
+        made = tuple(node.outputs)
+        if node.kind != "Split":  # of others only the first is computed: no indices, no masks
+            for value in made[1:]:
+                if value in used:
+                    node.refuse(f"its output {value!r} is not supported")
+            made = made[:1]
+        for value in made:
+            if value in known:
+                node.refuse(f"its output {value!r} exists already")
         known.update(made)
-        taken_inputs = built.inputs
-        values = node.inputs if taken_inputs is None else [node.inputs[k] for k in taken_inputs]
-        while values and not values[-1]:
-            values.pop()
-        for k, value in enumerate(values):
-            if value in initial and constants[value].dtype.kind == "f":
-                if proto.op_type in _TRAINED and constants[value].size > 1:
-                    node.weight(k)
-                    trained.add(value)
-        steps.append((title, built.module, tuple(values), made))
-    missing = [value.name for value in graph.output if value.name not in known - {""}]
-    if missing:
-        raise ValueError(f"load_onnx: no node computes the output {missing[0]!r}")
-    outputs = tuple(value.name for value in graph.output)
+        if node.kind in _TRAINED:
+            trained.update(_learned(node, values, initial))
+        steps.append((title, module, values, made))
+    for value in outputs:
+        if value not in known - {""}:
+            raise ValueError(f"load_onnx: no node computes the output {value!r}")
     return Graph(inputs, outputs, steps, constants, trained)
+
+
+def _build(node: Node) -> tuple[Module, tuple[str, ...]]:
+    """The node's module, and the values that it takes when it runs."""
+    try:
+        built = OPERATORS[node.kind](node)
+    except (TypeError, IndexError, ValueError) as error:
+        if str(error).startswith("load_onnx: "):
+            raise
+        node.refuse(str(error))
+    node.check_attributes()
+    values = node.inputs if built.inputs is None else [node.inputs[k] for k in built.inputs]
+    while values and not values[-1]:
+        values = values[:-1]
+    return built.module, tuple(values)
+
+
+def _learned(node: Node, values: tuple[str, ...], initial: set[str]) -> set[str]:
+    """Those among the values that are parameters: initializers of more than one float."""
+    found = set()
+    for k, value in enumerate(values):
+        array = node.constant(k)
+        if value in initial and array is not None and array.dtype.kind == "f" and array.size > 1:
+            node.weight(k)
+            found.add(value)
+    return found
 
 
 def _check_signature(onnx: Any, node: Node, proto: Any) -> None:
@@ -211,24 +229,37 @@ def _check_signature(onnx: Any, node: Node, proto: Any) -> None:
             node.refuse(f"attribute {name!r} is missing")
 
 
-def _title(name: str, taken: set[str]) -> str:
-    """A name for a module, which no other has, nor is part of another's."""
-    parts = [part or "_" for part in name.split(".")]
-    if any(hasattr(Module, part) or part in Module().__dict__ for part in parts):
-        parts = [f"{part}_" for part in parts]
+class _Titles:
+    """Names for modules: none is another's, or the beginning of another's."""
 
-    def clashes(title: str) -> bool:
-        return any(
-            title == t or title.startswith(f"{t}.") or t.startswith(f"{title}.") for t in taken
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._beginnings: set[str] = set()
+        self._reserved = {*dir(Graph), *vars(Graph({}, (), [], {}, set()))}
+
+    def take(self, name: str) -> str:
+        """The name itself, or one like it where that can't be."""
+        parts = [part or "_" for part in name.split(".")]
+        parts = [f"{part}_" if part in self._reserved else part for part in parts]
+        if self._clashes(parts):
+            parts = ["_".join(parts)]
+        while self._clashes(parts):
+            parts[-1] += "_"
+        self._taken.add(".".join(parts))
+        self._beginnings.update(_beginnings(parts))
+        return ".".join(parts)
+
+    def _clashes(self, parts: list[str]) -> bool:
+        title = ".".join(parts)
+        return (
+            title in self._taken
+            or title in self._beginnings
+            or any(begin in self._taken for begin in _beginnings(parts))
         )
 
-    title = ".".join(parts)
-    if clashes(title):
-        title = title.replace(".", "_")
-    while clashes(title):
-        title += "_"
-    taken.add(title)
-    return title
+
+def _beginnings(parts: list[str]) -> list[str]:
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def _shape(value: Any) -> tuple[Any, ...] | None:
