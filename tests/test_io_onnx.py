@@ -671,6 +671,39 @@ def test_operations_there_and_back(tmp_path: Path, rng: np.random.Generator) -> 
         same(runtime(str(path)).run(None, {"input": x})[0], y)
 
 
+class Turned(nn.Module):
+    """The images lie along another axis for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.models = pyconv.Ensemble([nn.Linear(6, 4), nn.Linear(6, 4)])
+
+    def forward(self, x: Any) -> Any:
+        x = x[::-1][:-1] if len(x) > 9 else pyconv.cat([x[-1:], x[:-1]])
+        y = self.models(x).permute(1, 0).reshape(2, 2, -1)  # 2, 2, N
+        y = y.unsqueeze(1) + F.pad(y, (0, 0, 1, 0), value=1.0)[:, :2].unsqueeze(1)
+        return y.reshape(4, -1).T.expand(3, -1, 4) * 2
+
+
+def test_the_number_of_images_stays_open(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = Turned()
+    pyconv.save_onnx(model, tmp_path / "a", (6,))
+    proto = onnx.load(tmp_path / "a")
+    sides = proto.graph.output[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in sides] == [3, "N1", 4]
+    for n in (1, 2, 5):
+        x = rng.standard_normal((n, 6)).astype(np.float32)
+        same(pyconv.load_onnx(tmp_path / "a")(x), model(x).numpy())
+        same(ReferenceEvaluator(proto).run(None, {"input": x})[0], model(x).numpy())
+
+
+def test_a_fixed_number_of_images(tmp_path: Path) -> None:
+    net = pyconv.load_onnx(one("Flatten", (3, 2, 4)).SerializeToString())
+    pyconv.save_onnx(net, tmp_path / "a", np.zeros((3, 2, 4), np.float32))
+    assert onnx.load(tmp_path / "a").graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
+    assert pyconv.load_onnx(tmp_path / "a")(some(3, 2, 4)).shape == (3, 8)
+
+
 def test_a_written_file_passes_the_checker(tmp_path: Path) -> None:
     pyconv.save_onnx(models.small_resnet(width=2), tmp_path / "a.onnx", (1, 8, 8))
     proto = onnx.load(tmp_path / "a.onnx")
@@ -710,8 +743,33 @@ def test_save_onnx_refuses(tmp_path: Path) -> None:
         def forward(self, x: Any) -> Any:
             return F.mse_loss(x, x.data)
 
+    class Counting(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x * np.arange(len(x), dtype=np.float32)[:, None]
+
+    class Mean(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x - x.mean(0)
+
+    class Last(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x - x[len(x) - 1]
+
+    class Half(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x[1 : len(x)]
+
+    class Squared(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return (x @ x.T).reshape(len(x), 1, len(x))
+
     path = tmp_path / "a"
     for arguments, error, match in (
+        ((Counting(), path, (1, 2)), ValueError, "constant depends on the number of images"),
+        ((Last(), path, (1, 2)), ValueError, "getitem: an index depends on the number of images"),
+        ((Half(), path, (1, 2)), ValueError, "getitem: an index depends on the number of images"),
+        ((Mean(), path, (1, 2)), ValueError, "divide: a constant depends on the number of im"),
+        ((Squared(), path, (1, 2)), ValueError, "reshape: several axes of the result depend on"),
         ((3, path, (1, 2)), TypeError, "model must be a Module, got int"),
         ((nn.ReLU(), 3, (1, 2)), TypeError, "path must be a str or a path"),
         ((nn.ReLU(), path, "x"), TypeError, "input_shape must be a tuple of ints or arrays"),

@@ -25,6 +25,10 @@ class Call:
         What its gradient keeps: geometry, axes, ...
     module : str
         The name of the module whose output it is; or empty.
+    open : tuple of int
+        Axes of the result whose lengths go by the number of images.
+    again : Call or None
+        The same operation in a pass with one image more.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class Call:
     ) -> None:
         self.kind, self.result, self.inputs, self.kept = kind, result, inputs, kept
         self.module = ""
+        self.open: tuple[int, ...] = ()
+        self.again: Call | None = None
 
 
 class Emitter:
@@ -48,10 +54,13 @@ class Emitter:
         self._titles: set[str] = set()
         self._kept: list[Any] = []  # so that no number is given to another Tensor
 
-    def value_info(self, name: str, t: Tensor) -> Any:
-        """An input or output of the graph; its first axis stays open."""
+    def value_info(self, name: str, t: Tensor, open_axes: tuple[int, ...]) -> Any:
+        """An input or output of the graph."""
         kind = self.onnx.helper.np_dtype_to_tensor_dtype(t.dtype)
-        return self.onnx.helper.make_tensor_value_info(name, kind, ["N", *t.shape[1:]][: t.ndim])
+        shape: list[Any] = list(t.shape)
+        for axis in open_axes:
+            shape[axis] = f"N{axis}" if axis else "N"
+        return self.onnx.helper.make_tensor_value_info(name, kind, shape)
 
     def input(self, t: Tensor) -> str:
         """The name of a Tensor: computed, a parameter or buffer, or a constant."""
@@ -67,8 +76,13 @@ class Emitter:
     def _without_batch(self, array: np.ndarray) -> np.ndarray:
         """A constant that is the same for every image holds for any number of them."""
         shape = self.call.result.shape
-        if 1 < array.ndim == len(shape) and array.shape[0] == shape[0] > 1:
-            return array[:1] if (array == array[:1]).all() else array
+        for axis in self.call.open:
+            at = axis - len(shape)
+            if array.ndim >= -at and array.shape[at] == shape[at] > 1:
+                first = array.take([0], at)
+                if not (array == first).all():
+                    _refuse(self.call, "a constant depends on the number of images")
+                array = first
         return array
 
     def constant(self, value: Any, title: str = "constant") -> str:
@@ -125,6 +139,8 @@ class Emitter:
             return self.node("Mul", [x, _normal(self, x)])
         return self.node({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[name], [x])
 
+
+_FAR = 2**62  # beyond the end of every axis
 
 Exporter = Callable[[Emitter, Call], None]
 EXPORTERS: dict[str, Exporter] = {}
@@ -387,12 +403,15 @@ def _softmax(out: Emitter, call: Call) -> None:
 
 @exporter("reshape")
 def _reshape(out: Emitter, call: Call) -> None:
-    x, shape = call.inputs[0], call.result.shape
-    if x.ndim > 1 and shape == (x.shape[0], math.prod(x.shape[1:])):
+    x, shape = call.inputs[0], list(call.result.shape)
+    if x.ndim > 1 and shape == [x.shape[0], math.prod(x.shape[1:])] and call.open == (0,):
         out.result(out.node("Flatten", [out.input(x)], axis=1))
         return
-    # The first axis has the images in it.
-    out.result(out.node("Reshape", [out.input(x), out.ints(*(-1, *shape[1:])[: len(shape)])]))
+    if len(call.open) > 1:
+        _refuse(call, "several axes of the result depend on the number of images")
+    for axis in call.open:
+        shape[axis] = -1
+    out.result(out.node("Reshape", [out.input(x), out.ints(*shape)]))
 
 
 @exporter("permute")
@@ -404,8 +423,11 @@ def _permute(out: Emitter, call: Call) -> None:
 def _expand(out: Emitter, call: Call) -> None:
     x, shape = call.inputs[0], call.result.shape
     wanted = list(shape)
-    if x.ndim == len(shape) and x.shape[0] == shape[0]:
-        wanted[0] = 1  # as many as there are
+    for axis in call.open:
+        at = axis - len(shape)
+        if x.ndim < -at or x.shape[at] != shape[at]:
+            _refuse(call, "the number of images is not known")
+        wanted[axis] = 1  # as many as there are
     out.result(out.node("Expand", [out.input(x), out.ints(*wanted)]))
 
 
@@ -433,26 +455,31 @@ def _extreme(out: Emitter, call: Call) -> None:
 
 @exporter("getitem")
 def _getitem(out: Emitter, call: Call) -> None:
-    x, index = call.inputs[0], call.kept["index"]
-    parts = list(index) if isinstance(index, tuple) else [index]
-    if Ellipsis in [p if p is Ellipsis else None for p in parts]:
-        at = next(i for i, p in enumerate(parts) if p is Ellipsis)
-        missing = x.ndim - (len(parts) - 1)
-        parts[at : at + 1] = [slice(None)] * missing
+    x = call.inputs[0]
+    other = call.again or call
     y, gone, lists = out.input(x), 0, 0
-    for axis, part in enumerate(parts):
-        n, at = x.shape[axis], axis - gone
-        part = np.asarray(part) if isinstance(part, list) else part
+    parts = zip(_parts(call), _parts(other), strict=True)
+    for axis, (part, again) in enumerate(parts):
+        at = axis - gone
         if isinstance(part, slice):
-            begin, end, step = part.indices(n)
-            if (begin, end, step) != (0, n, 1):
-                end = end if end >= 0 else -n - 1
-                bounds = [out.ints(v) for v in (begin, end, at, step)]
-                y = out.node("Slice", [y, *bounds])
+            n, m = x.shape[axis], other.inputs[0].shape[axis]
+            if part.indices(n) == (0, n, 1) and again.indices(m) == (0, m, 1):
+                continue
+            if part != again:
+                _refuse(call, "an index depends on the number of images")
+            step = 1 if part.step is None else part.step
+            first, last = (0, _FAR) if step > 0 else (_FAR, -_FAR)
+            begin = first if part.start is None else part.start
+            end = last if part.stop is None else part.stop
+            y = out.node("Slice", [y, *(out.ints(v) for v in (begin, end, at, step))])
         elif isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+            if part != again:
+                _refuse(call, "an index depends on the number of images")
             y = out.node("Gather", [y, out.constant(np.array(int(part), np.int64))], axis=at)
             gone += 1
         elif isinstance(part, np.ndarray) and part.ndim == 1 and part.dtype.kind in "iu":
+            if not np.array_equal(part, again):
+                _refuse(call, "an index depends on the number of images")
             lists += 1
             y = out.node("Gather", [y, out.constant(part.astype(np.int64))], axis=at)
         else:
@@ -460,3 +487,15 @@ def _getitem(out: Emitter, call: Call) -> None:
     if lists > 1 or (lists and gone):
         _refuse(call, "an index with several lists is not supported")
     out.result(y if y != out.input(x) else out.node("Identity", [y]))
+
+
+def _parts(call: Call) -> list[Any]:
+    """The index of each axis, as far as there are some."""
+    index = call.kept["index"]
+    parts = [np.asarray(p) if isinstance(p, list) else p
+             for p in (index if isinstance(index, tuple) else (index,))]  # fmt: skip
+    at = [i for i, p in enumerate(parts) if p is Ellipsis]
+    if at:
+        missing = call.inputs[0].ndim - (len(parts) - 1)
+        parts[at[0] : at[0] + 1] = [slice(None)] * missing
+    return parts

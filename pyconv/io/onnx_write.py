@@ -21,14 +21,15 @@ from pyconv.nn.module import Module
 
 _OPSET = 18  # the first whose Resize takes sizes without the batch's
 _IR = 8  # of the file format, which goes with it
-_BATCH = 2  # of the traced pass: 1 could be mistaken for an axis that is broadcast
+_BATCH = 2  # of the first pass: 1 could be mistaken for an axis that is broadcast
 
 
 def save_onnx(model: Module, path: Any, input_shape: Any) -> None:
     """Write a network to an ONNX file (operator set 18), as a whole or not at all.
 
-    The network runs once, in inference mode (its own mode is kept), and what it computes from its
-    input is written down; the number of images stays open. What Python decides on the way is
+    The network runs in inference mode (its own mode is kept), and what it computes from its input
+    is written down. It runs twice, for two numbers of images, so that their number stays open;
+    where the second pass is refused, it is that of the first. What Python decides on the way is
     decided for good.
 
     Parameters
@@ -60,14 +61,17 @@ def save_onnx(model: Module, path: Any, input_shape: Any) -> None:
     name = path_of("save_onnx", path)
     if not isinstance(model, Module):
         raise TypeError(f"save_onnx: model must be a Module, got {type(model).__name__}")
+    if any(not isinstance(t.data, np.ndarray) for t in model._state().values()):
+        raise TypeError('save_onnx: model must be on the CPU; model.to("cpu") moves it')
     inputs = _inputs(model, input_shape)
     calls, outputs = _trace(model, inputs)
+    open_axes = _open_axes(model, inputs, calls)
     emitter = Emitter(onnx, {id(t): key for key, t in model._state().items()})
     graph_inputs = []
     for i, x in enumerate(inputs):
         title = "input" if i == 0 else f"input_{i}"
         emitter.names[id(x)] = title
-        graph_inputs.append(emitter.value_info(title, x))
+        graph_inputs.append(emitter.value_info(title, x, (0,) if open_axes else ()))
     for call in _needed(calls, outputs):
         export = EXPORTERS.get(call.kind)
         if export is None:
@@ -82,7 +86,7 @@ def save_onnx(model: Module, path: Any, input_shape: Any) -> None:
         title = "output" if i == 0 else f"output_{i}"
         emitter.call = Call("output", y, (), {})
         emitter.node("Identity", [emitter.names[id(y)]], [title])
-        graph_outputs.append(emitter.value_info(title, y))
+        graph_outputs.append(emitter.value_info(title, y, open_axes.get(id(y), ())))
     graph = onnx.helper.make_graph(
         emitter.nodes, type(model).__name__, graph_inputs, graph_outputs, emitter.initializers
     )
@@ -157,6 +161,34 @@ def _trace(model: Module, inputs: list[Tensor]) -> tuple[list[Call], list[Tensor
                 f"save_onnx: outputs of the model must be Tensors, got {type(t).__name__}"
             )
     return calls, outputs
+
+
+def _open_axes(model: Module, inputs: list[Tensor], calls: list[Call]) -> dict[int, Any]:
+    """For each result the axes whose lengths go by the number of images, which a second pass with
+    one more tells; nothing where the model refuses that. The calls are told theirs."""
+    more = [np.concatenate([x.data, x.data[:1]]) for x in inputs if x.ndim]
+    try:
+        again, _ = _trace(model, [Tensor(x, requires_grad=True) for x in more])
+    except (ValueError, TypeError):
+        return {}
+    if [call.kind for call in again] != [call.kind for call in calls]:
+        raise ValueError("save_onnx: what the model does depends on the number of images")
+    computed = {id(call.result) for call in calls} | {id(x) for x in inputs}
+    for call, other in zip(calls, again, strict=True):
+        for a, b in zip(call.inputs, other.inputs, strict=True):
+            if a is not None and id(a) not in computed and not _same(a.data, b.data):
+                raise ValueError(
+                    f"save_onnx: {call.kind}: a constant depends on the number of images"
+                )
+        call.again = other
+        sizes = zip(call.result.shape, other.result.shape, strict=True)
+        call.open = tuple(i for i, (a, b) in enumerate(sizes) if a != b)
+    return {**{id(x): (0,) for x in inputs}, **{id(call.result): call.open for call in calls}}
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two passes have the same constant; of other shapes the exporter judges."""
+    return a.shape != b.shape or np.array_equal(a, b, equal_nan=True)
 
 
 def _kept(function: Any) -> dict[str, Any]:
