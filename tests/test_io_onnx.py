@@ -423,6 +423,7 @@ def test_names_that_modules_have_already() -> None:
     assert np.array_equal(net(x).numpy(), np.maximum(x, 0))
     names = [name for name, m in net.named_modules() if isinstance(m, nn.ReLU)]
     assert len(set(names)) == len(titles) and "/f/f.0/Relu" in names
+    assert not any(list(net.get_submodule(name).children()) for name in names)
     assert list(pyconv.features(net, x, ["/f/f.0/Relu"])) == ["/f/f.0/Relu"]
 
 
@@ -695,6 +696,18 @@ def test_the_number_of_images_stays_open(tmp_path: Path, rng: np.random.Generato
         x = rng.standard_normal((n, 6)).astype(np.float32)
         same(pyconv.load_onnx(tmp_path / "a")(x), model(x).numpy())
         same(ReferenceEvaluator(proto).run(None, {"input": x})[0], model(x).numpy())
+
+
+def test_the_first_images(tmp_path: Path) -> None:
+    """As many as the first traced pass has: not all of them."""
+
+    class First(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x[:2]
+
+    pyconv.save_onnx(First(), tmp_path / "a", (3,))
+    x = some(5, 3)
+    assert np.array_equal(pyconv.load_onnx(tmp_path / "a")(x).numpy(), x[:2])
 
 
 def test_a_fixed_number_of_images(tmp_path: Path) -> None:
