@@ -34,6 +34,7 @@ def count(model: nn.Module) -> int:
         ("vgg19", 143_667_240),
         ("mobilenet_v2", 3_504_872),
         ("squeezenet1_1", 1_235_496),
+        ("efficientnet_lite0", 4_652_008),
         ("lenet5", 61_706),
         ("cifar_resnet", 272_474),
         ("unet", 31_037_698),
@@ -130,6 +131,7 @@ SMALL = [
     (lambda: models.squeezenet1_1(3), (1, 3, 32, 32), (1, 3)),
     (lambda: models.resnet18(3, 1, "cifar"), (1, 1, 8, 8), (1, 3)),
     (lambda: models.resnet50(3), (1, 3, 32, 32), (1, 3)),
+    (lambda: models.efficientnet_lite0(3), (1, 3, 33, 32), (1, 3)),
 ]
 
 
