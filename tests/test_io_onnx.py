@@ -427,6 +427,25 @@ def test_names_that_modules_have_already() -> None:
     assert list(pyconv.features(net, x, ["/f/f.0/Relu"])) == ["/f/f.0/Relu"]
 
 
+def test_equal_initializers_that_are_written_once(rng: np.random.Generator) -> None:
+    nodes = [
+        helper.make_node("Identity", ["b"], ["c"], "same"),
+        helper.make_node("Conv", ["x", "w", "b"], ["1"], "first"),
+        helper.make_node("Conv", ["1", "w", "c"], ["2"], "second"),
+        helper.make_node("Add", ["2", "c"], ["y"], "sum"),
+    ]
+    model = graph(nodes, {"x": (2, 4, 3, 3)}, {"w": some(4, 4, 1, 1), "b": some(4)})
+    model.graph.node[3].input[1] = "d"
+    model.graph.initializer.append(numpy_helper.from_array(some(4, 1, 1), "e"))
+    model.graph.node.insert(0, helper.make_node("Identity", ["e"], ["d"]))
+    net = pyconv.load_onnx(model.SerializeToString())
+    x = rng.standard_normal((2, 4, 3, 3)).astype(np.float32)
+    same(net(x), ReferenceEvaluator(model).run(None, {"x": x})[0])
+    assert {name for name, _ in net.named_parameters()} == {
+        "d", "first.weight", "first.bias", "second.weight", "second.bias",
+    }  # fmt: skip
+
+
 def test_a_node_and_its_initializer_of_one_name() -> None:
     node = helper.make_node("Add", ["x", "b"], ["y"], "b")
     net = pyconv.load_onnx(graph([node], {"x": ROWS}, {"b": some(4)}).SerializeToString())

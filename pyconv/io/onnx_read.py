@@ -139,6 +139,13 @@ def _graph(onnx: Any, model: Any) -> Graph:
     for i, proto in enumerate(graph.node):
         if proto.op_type == "Constant" and proto.domain in _STANDARD:
             constants[proto.output[0]] = _constant(onnx, proto)
+        elif (
+            proto.op_type == "Identity"
+            and proto.domain in _STANDARD
+            and (proto.input and proto.input[0] in constants and proto.output)
+        ):  # by which exporters write equal initializers once
+            constants[proto.output[0]] = constants[proto.input[0]]
+            initial.update(proto.output if proto.input[0] in initial else ())
         else:
             nodes.append((proto.name or f"{proto.op_type}_{i}", proto))
     used = {*outputs, *(value for _, proto in nodes for value in proto.input)}
