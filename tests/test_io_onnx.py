@@ -119,6 +119,8 @@ CASES: dict[str, Any] = {
     "BatchNormalization of sequences": one("BatchNormalization", SEQUENCE,
                                            (some(4), some(4), some(4), abs(some(4)) + 0.1)),
     "InstanceNormalization": one("InstanceNormalization", IMAGE, (some(4), some(4)), epsilon=1e-2),
+    "LayerNormalization": one("LayerNormalization", IMAGE, (some(5), some(5)), epsilon=1e-3),
+    "LayerNormalization of several": one("LayerNormalization", IMAGE, (some(4, 6, 5),), axis=1),
     "LRN": one("LRN", IMAGE, size=3, alpha=0.5, beta=0.6, bias=1.5),
     "MaxPool": one("MaxPool", IMAGE, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1]),
     "MaxPool without strides": one("MaxPool", IMAGE, kernel_shape=[2, 2]),

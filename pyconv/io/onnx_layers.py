@@ -180,6 +180,20 @@ def instance_normalization(node: Node) -> Built:
     return Built(_fill(layer, weight=scale, bias=shift), (0,))
 
 
+def layer_normalization(node: Node) -> Built:
+    node.attribute("stash_type")  # of sums of 16-bit numbers
+    axis, eps = node.attribute("axis", -1), node.attribute("epsilon", 1e-5)
+    return Built(Operation(node.kind, _layer_norm, axis=axis, eps=eps))
+
+
+def _layer_norm(x: Tensor, scale: Any, shift: Any = None, *, axis: int, eps: float) -> Tensor:
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    deviation = x - x.mean(axes, keepdim=True)
+    variance = (deviation * deviation).mean(axes, keepdim=True)
+    y = deviation * (variance + eps) ** -0.5 * scale
+    return y if shift is None else y + shift
+
+
 def dropout(node: Node) -> Built:
     ratio = node.attribute("ratio", 0.5)
     known = node.constant(1)

@@ -18,7 +18,7 @@ from pyconv.nn.module import Module
 _OLDEST = 9  # opset
 _STANDARD = ("", "ai.onnx")  # the domain of the operators of ONNX itself
 # Whose initializers are learned; those of other operators (scales, ends, ...) are constants.
-_TRAINED = ("Gemm", "MatMul", "Add", "Mul", "PRelu")
+_TRAINED = ("Gemm", "MatMul", "Add", "Mul", "PRelu", "LayerNormalization")
 
 OPERATORS: dict[str, Callable[[Node], Built]] = {
     "Conv": layers.conv,
@@ -27,6 +27,7 @@ OPERATORS: dict[str, Callable[[Node], Built]] = {
     "MatMul": layers.matmul,
     "BatchNormalization": layers.batch_normalization,
     "InstanceNormalization": layers.instance_normalization,
+    "LayerNormalization": layers.layer_normalization,
     "LRN": layers.lrn,
     "Dropout": layers.dropout,
     "MaxPool": layers.max_pool,
