@@ -309,3 +309,13 @@ def test_missing_extras(capsys: pytest.CaptureFixture[str], monkeypatch) -> None
     monkeypatch.setitem(sys.modules, "cupy", None)
     message = one_line(capsys, 1, "train", "--device", "cuda", "--model", "mlp", "--quiet")
     assert "CuPy" in message
+
+
+def test_predict_refuses_other_classes_than_the_model_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = {"classes": ["a"], "input_shape": [1, 2, 2]}
+    pyconv.save(models.mlp(num_classes=3, in_features=4), "net.safetensors", notes)
+    Image.new("L", (2, 2)).save("a.png")
+    error = one_line(capsys, 1, "predict", "net.safetensors", "a.png")
+    assert "net.safetensors names 1 classes, the model has 3" in error

@@ -57,6 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
     scores = training.predict(model, [batch], arguments.device)
     shares = functional.softmax(scores, 1).numpy()
     names = metadata.get("classes") or [str(i) for i in range(shares.shape[1])]
+    if len(names) != shares.shape[1]:
+        raise ValueError(
+            f"{arguments.model} names {len(names)} classes, the model has {shares.shape[1]}"
+        )
     found = []
     for path, row in zip(arguments.pictures, shares, strict=True):
         best = np.argsort(-row, kind="stable")[: arguments.top]
