@@ -1,0 +1,79 @@
+"""A network that is looked at, not trained."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from pyconv.autograd import Tensor
+from pyconv.nn.features import features
+from pyconv.nn.module import Module
+
+
+@contextlib.contextmanager
+def looked_at(function: str, model: Any) -> Iterator[None]:
+    """Inference mode, and no gradient for the parameters; as it was afterwards."""
+    if not isinstance(model, Module):
+        raise TypeError(f"{function}: model must be a Module, got {type(model).__name__}")
+    modes = [(module, module.training) for module in model.modules()]
+    wanted = [(p, p.requires_grad) for p in model.parameters()]
+    model.eval()
+    model.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, requires_grad in wanted:
+            parameter.requires_grad = requires_grad
+
+
+class Network:
+    """A model on pictures in 0..1: their mean and scale are applied first.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        C, H, W of the pictures that it was trained on, or None.
+    """
+
+    def __init__(self, function: str, model: Module) -> None:
+        self.function, self.model = function, model
+        metadata = getattr(model, "metadata", None) or {}
+        found = metadata.get("input_shape")
+        self.shape = tuple(found) if found else None
+        normalization = metadata.get("normalization")
+        self._scale: Any = None
+        if normalization:
+            mean, std = (
+                np.asarray(normalization[k], np.float32).reshape(1, -1, 1, 1)
+                for k in ("mean", "std")
+            )
+            self._scale = (Tensor(1 / std), Tensor(-mean / std))
+
+    def to_device_of(self, array: Any) -> Network:
+        """The mean and scale where the pictures are."""
+        if self._scale is not None and not isinstance(array, np.ndarray):
+            self._scale = tuple(t.to("cuda") for t in self._scale)
+        return self
+
+    def normalized(self, x: Any) -> Any:
+        """Pictures in 0..1 as the model takes them."""
+        if self._scale is None:
+            return x
+        scale, shift = self._scale
+        return x * scale + shift
+
+    def features(self, x: Any, layers: Sequence[str]) -> dict[str, Tensor]:
+        """The activations of named layers."""
+        try:
+            return features(self.model, self.normalized(x), layers)
+        except (TypeError, ValueError) as error:
+            said = str(error).removeprefix("features: ")
+            raise type(error)(f"{self.function}: {said}") from None
+
+    def __call__(self, x: Any) -> Tensor:
+        return self.model(self.normalized(x))
