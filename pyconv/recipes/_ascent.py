@@ -76,6 +76,16 @@ class Fourier:
         start = 0.1 * rng.standard_normal(shape, np.float32)
         self.values = Tensor(start, requires_grad=True)
 
+    def set_image(self, picture: np.ndarray) -> None:
+        """Begin with a picture; what is nearly black or white becomes a little less so."""
+        inside = np.clip(picture, 0.02, 0.98)
+        planes = np.log(inside / (1 - inside))
+        if self._mix is not None:  # an orthogonal matrix times sqrt(3)
+            mix = self._mix.numpy()[:, :, 0, 0]
+            planes = np.einsum("ji,njhw->nihw", mix, planes) / 3
+        waves = self._down.numpy().T @ planes @ self._across.numpy().T
+        self.values.data[...] = waves / self._scale.numpy()
+
     def image(self) -> Tensor:
         """N×C×H×W in 0..1."""
         planes = self._down @ (self.values * self._scale) @ self._across

@@ -26,7 +26,7 @@ def dream(
     unit: Any = None,
     *,
     steps: int = 10,
-    rate: float = 0.02,
+    rate: float = 0.01,
     octaves: int = 4,
     octave_scale: float = 1.4,
     jitter: int = 16,
