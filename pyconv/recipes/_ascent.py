@@ -97,7 +97,7 @@ class Fourier:
         """After a step: nothing is to be done."""
 
 
-PARAMETRIZATIONS = {"fourier": Fourier, "pixels": Pixels}
+PARAMETRIZATIONS: dict[str, Any] = {"fourier": Fourier, "pixels": Pixels}
 
 
 def noise(shape: tuple[int, ...], rng: np.random.Generator, size: float = 0.05) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyconv.autograd import Tensor
+from pyconv.kernels import _checks as check
 from pyconv.nn.features import features
 from pyconv.nn.module import Module
 
@@ -53,6 +54,17 @@ class Network:
                 for k in ("mean", "std")
             )
             self._scale = (Tensor(1 / std), Tensor(-mean / std))
+
+    def picture_shape(self, shape: Any) -> tuple[int, ...]:
+        """C, H, W as given, or by default as the model was trained."""
+        if shape is not None:
+            return check.shape_argument(self.function, "shape", shape, 3)
+        if self.shape is None or len(self.shape) != 3:
+            raise ValueError(
+                f"{self.function}: the model doesn't say which pictures it takes; give "
+                "shape=(C, H, W)"
+            )
+        return self.shape
 
     def to_device_of(self, array: Any) -> Network:
         """The mean and scale where the pictures are."""

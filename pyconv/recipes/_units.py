@@ -27,7 +27,8 @@ def checked_unit(function: str, unit: Any, shape: tuple[int, ...], layer: str) -
 
 def activation(features: Any, picture: int, unit: tuple[int, ...]) -> Any:
     """Of one picture: the unit's value; a channel's is the mean over its positions."""
-    found = features[(picture, *unit)]
+    index = (picture, *unit)
+    found = features[index]
     return found if found.ndim == 0 else found.mean()
 
 

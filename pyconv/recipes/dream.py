@@ -100,8 +100,8 @@ def dream(
         ("steps", steps, 1), ("octaves", octaves, 1), ("jitter", jitter, 0), ("tile", tile, 16),
     ):  # fmt: skip
         check.integer(name, argument, value, least)
-    for argument, number in (("rate", rate), ("blur", blur)):
-        check.number(name, argument, number, 0.0)
+    check.number(name, "rate", rate, 0.0)
+    check.number(name, "blur", blur, 0.0)
     if not check.number(name, "octave_scale", octave_scale, 1.0) > 1:
         raise ValueError(f"{name}: octave_scale must be above 1, got {octave_scale}")
     with looked_at(name, model):
@@ -112,11 +112,13 @@ def dream(
                 shape = network.features(start, [layer])[layer].shape
             whole = checked_unit(name, unit, shape, layer)
 
+        index = (0, *(whole or ()))
+
         def objective(x: Tensor) -> Any:
             y = network.features(x, [layer])[layer]
             if whole is None:
                 return 0.5 * (y * y).sum()
-            return y[(0, *whole)].sum()  # over all positions of a channel
+            return y[index].sum()  # over all positions of a channel
 
         single = whole is not None and len(whole) > 1
         history: list[dict[str, Any]] = []
@@ -130,9 +132,9 @@ def dream(
                 for _ in range(steps):
                     step = next(count)
                     side = max(size) if single else tile
-                    value, gradient = _gradient(objective, x, side, 0 if single else jitter, rng)
-                    history.append({"step": step, "octave": octave, "objective": value})
-                    bar.set_postfix(objective=f"{value:.3g}")
+                    score, gradient = _gradient(objective, x, side, 0 if single else jitter, rng)
+                    history.append({"step": step, "octave": octave, "objective": score})
+                    bar.set_postfix(objective=f"{score:.3g}")
                     if blur:
                         gradient = _ascent.blurred(gradient, blur)
                     magnitude = float(np.abs(gradient).mean())
@@ -178,6 +180,7 @@ def _gradient(
             found = objective(part)
             found.backward()
             value += float(found)
+            assert part.grad is not None
             gradient[:, :, rows, columns] = part.grad.numpy()
     return value, np.roll(gradient, [-s for s in shift], (2, 3))
 

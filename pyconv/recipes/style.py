@@ -10,6 +10,7 @@ import numpy as np
 
 from pyconv.autograd import Tensor, no_grad
 from pyconv.kernels import _checks as check
+from pyconv.models._registry import one_of
 from pyconv.nn.module import Module
 from pyconv.optim import LBFGS, Adam
 from pyconv.recipes import _ascent
@@ -105,10 +106,10 @@ def transfer(
 ) -> Result:
     """A picture with the content of one and the style of another, by optimisation.
 
-    The loss is α L_content + β L_style + a little total variation: L_content the squared distance of
-    a layer's activations from those of the content, L_style the sum over layers l of γ_l times that
-    of the Gram matrices from those of the style; each is divided by the square of what is wanted, so
-    that α and β mean the same for all layers and sizes.
+    The loss is α L_content + β L_style + a little total variation: L_content the squared distance
+    of a layer's activations from those of the content, L_style the sum over layers l of γ_l times
+    that of the Gram matrices from those of the style; each is divided by the square of what is
+    wanted, so that α and β mean the same for all layers and sizes.
 
     Parameters
     ----------
@@ -175,12 +176,8 @@ def transfer(
         ("alpha", alpha), ("beta", beta), ("smooth", smooth), ("rate", rate),
     ):  # fmt: skip
         check.number(name, argument, value, 0.0)
-    for argument, value, choices in (
-        ("start", start, ("noise", "content")), ("method", method, ("lbfgs", "adam")),
-    ):  # fmt: skip
-        if value not in choices:
-            wanted = " or ".join(map(repr, choices))
-            raise ValueError(f"{name}: {argument} must be {wanted}, got {value!r}")
+    one_of(name, "start", start, ("noise", "content"))
+    one_of(name, "method", method, ("lbfgs", "adam"))
     if alpha == beta == 0:
         raise ValueError(f"{name}: alpha and beta are both 0: nothing is to be reconstructed")
     model = model if model is not None else default_model()
@@ -252,8 +249,7 @@ def reconstruct(
     """
     name = "reconstruct"
     x = one_picture(name, "picture", picture)
-    if what not in ("content", "style"):
-        raise ValueError(f"{name}: what must be 'content' or 'style', got {what!r}")
+    one_of(name, "what", what, ("content", "style"))
     model = model if model is not None else default_model()
     if layers is None:
         with looked_at(name, model):

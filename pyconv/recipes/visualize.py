@@ -10,6 +10,7 @@ import numpy as np
 
 from pyconv import nn
 from pyconv.kernels import _checks as check
+from pyconv.models._registry import one_of
 from pyconv.nn.module import Module
 from pyconv.optim import Adam
 from pyconv.recipes import _ascent
@@ -102,15 +103,12 @@ def ascent(
         check.number(name, argument, value, 0.0)
     if until is not None:
         check.number(name, "until", until)
-    if parametrization not in _ascent.PARAMETRIZATIONS:
-        raise ValueError(
-            f"{name}: parametrization must be 'fourier' or 'pixels', got {parametrization!r}"
-        )
+    one_of(name, "parametrization", parametrization, tuple(_ascent.PARAMETRIZATIONS))
     if blur and parametrization != "pixels":
         raise ValueError(f"{name}: blur is for parametrization='pixels'; waves are damped as it is")
     with looked_at(name, model):
         network = Network(name, model)
-        size = _shape(name, shape, network)
+        size = network.picture_shape(shape)
         probe = network.features(_ascent.noise((1, *size), rng), [layer])[layer].shape
         listed = unit if isinstance(unit, (list, range, np.ndarray)) else [unit]
         if unit is None:
@@ -210,10 +208,7 @@ def invert(
     check.integer(name, "steps", steps, 1)
     check.number(name, "rate", rate, 0.0)
     check.number(name, "weight", weight, 0.0)
-    if parametrization not in _ascent.PARAMETRIZATIONS:
-        raise ValueError(
-            f"{name}: parametrization must be 'fourier' or 'pixels', got {parametrization!r}"
-        )
+    one_of(name, "parametrization", parametrization, tuple(_ascent.PARAMETRIZATIONS))
     wanted = one_picture(name, "picture", picture)
     layers = [layer] if isinstance(layer, str) else list(layer)
     images, history = [wanted], []
@@ -349,13 +344,3 @@ def _enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:
     down = np.arange(height) * image.shape[0] // height
     across = np.arange(width) * image.shape[1] // width
     return image[down[:, None], across].astype(np.float32)
-
-
-def _shape(function: str, shape: Any, network: Network) -> tuple[int, ...]:
-    if shape is None:
-        if network.shape is None or len(network.shape) != 3:
-            raise ValueError(
-                f"{function}: the model doesn't say which pictures it takes; give shape=(C, H, W)"
-            )
-        return network.shape
-    return check.shape_argument(function, "shape", shape, 3)
