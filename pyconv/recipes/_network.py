@@ -66,12 +66,6 @@ class Network:
             )
         return self.shape
 
-    def to_device_of(self, array: Any) -> Network:
-        """The mean and scale where the pictures are."""
-        if self._scale is not None and not isinstance(array, np.ndarray):
-            self._scale = tuple(t.to("cuda") for t in self._scale)
-        return self
-
     def normalized(self, x: Any) -> Any:
         """Pictures in 0..1 as the model takes them."""
         if self._scale is None:
