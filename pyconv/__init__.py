@@ -50,6 +50,7 @@ _MODULES = (
     "nn",
     "optim",
     "random",
+    "recipes",
     "reference",
     "training",
 )

@@ -1,0 +1,61 @@
+"""Pictures as recipes take and give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pyconv._tensor import array_module
+
+
+def as_pictures(function: str, argument: str, value: Any) -> Any:
+    """N×C×H×W float32 in 0..1, of one picture or several; or an error."""
+    if not hasattr(value, "dtype") or not hasattr(value, "ndim"):
+        raise TypeError(f"{function}: {argument} must be an array, got {type(value).__name__}")
+    array = value.data if hasattr(value, "requires_grad") else value
+    xp = array_module(array)
+    if array.dtype.kind != "f":
+        raise TypeError(
+            f"{function}: {argument} must be of floats in 0..1, got {array.dtype}; divide by 255"
+        )
+    if array.ndim not in (3, 4):
+        raise ValueError(
+            f"{function}: {argument} must be C×H×W or N×C×H×W, got shape {array.shape}"
+        )
+    if 0 in array.shape:
+        raise ValueError(f"{function}: {argument} is empty, its shape is {array.shape}")
+    low, high = float(array.min()), float(array.max())
+    if not (0 <= low and high <= 1):  # NaN, too
+        raise ValueError(f"{function}: {argument} must lie in 0..1, got {low:g} to {high:g}")
+    batch = array if array.ndim == 4 else array[None]
+    return xp.ascontiguousarray(batch.transpose(0, 2, 3, 1), np.float32).transpose(0, 3, 1, 2)
+
+
+def one_picture(function: str, argument: str, value: Any) -> Any:
+    """1×C×H×W float32 in 0..1; or an error."""
+    found = as_pictures(function, argument, value)
+    if len(found) != 1:
+        raise ValueError(f"{function}: {argument} must be one picture, got {len(found)}")
+    return found
+
+
+def sheet(images: np.ndarray, across: int | None = None, gap: int = 2) -> np.ndarray:
+    """Pictures side by side, C×H×W; by default about as many rows as columns.
+
+    Examples
+    --------
+    >>> sheet(np.zeros((5, 3, 8, 8), np.float32)).shape
+    (3, 18, 28)
+    """
+    n, channels, height, width = images.shape
+    if across is None:
+        across = int(np.ceil(np.sqrt(n)))
+    down = -(-n // across)
+    page = np.ones(
+        (channels, down * (height + gap) - gap, across * (width + gap) - gap), np.float32
+    )
+    for i, image in enumerate(images):
+        y, x = i // across * (height + gap), i % across * (width + gap)
+        page[:, y : y + height, x : x + width] = image
+    return page
