@@ -329,6 +329,7 @@ def test_figures_have_pictures_and_curves(net, picture):
         (lambda n, x: visualize.invert(n, x * 255, "4"), ValueError, "must lie in 0..1"),
         (lambda n, x: visualize.invert(n, (x * 255).astype(np.uint8), "4"), TypeError, "by 255"),
         (lambda n, x: visualize.invert(n, x[0], "4"), ValueError, "C×H×W"),
+        (lambda n, x: visualize.invert(n, x.tolist(), "4"), TypeError, "must be a NumPy array"),
         (lambda n, x: visualize.invert(n, x * np.nan, "4"), ValueError, "must lie in 0..1"),
         (lambda n, x: visualize.filters(n, "1"), ValueError, "no 2-D convolution"),
         (lambda n, x: visualize.activations(n, x, "8"), ValueError, "no image"),

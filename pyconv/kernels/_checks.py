@@ -205,6 +205,14 @@ def boolean(function: str, argument: str, value: Any) -> bool:
     return bool(value)
 
 
+def one_of(function: str, argument: str, value: Any, choices: tuple[Any, ...]) -> Any:
+    """`value`, if it is one of the choices."""
+    if value not in choices:
+        wanted = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{function}: {argument} must be one of {wanted}, got {value!r}")
+    return value
+
+
 def pair(function: str, argument: str, value: Any, minimum: int, rank: int = 2) -> tuple[int, ...]:
     """An int for both axes, or one int for each (`rank` of them)."""
     if isinstance(value, tuple):

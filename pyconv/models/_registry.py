@@ -104,11 +104,3 @@ def arguments_of(name: str) -> list[str]:
 def count(function: str, argument: str, value: Any) -> int:
     """A whole number from 1 on."""
     return check.integer(function, argument, value, 1)
-
-
-def one_of(function: str, argument: str, value: Any, choices: tuple[Any, ...]) -> Any:
-    """`value`, if it is one of the choices."""
-    if value not in choices:
-        wanted = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{function}: {argument} must be one of {wanted}, got {value!r}")
-    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyconv import nn
 from pyconv.kernels import _checks as check
-from pyconv.models._registry import builder, count, one_of
+from pyconv.models._registry import builder, count
 
 _ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -48,7 +48,7 @@ def mlp(
     """
     if not isinstance(hidden, tuple):
         raise TypeError(f"mlp: hidden must be a tuple of ints, got {check.kind(hidden)}")
-    layer = _ACTIVATIONS[one_of("mlp", "activation", activation, tuple(_ACTIVATIONS))]
+    layer = _ACTIVATIONS[check.one_of("mlp", "activation", activation, tuple(_ACTIVATIONS))]
     check.number("mlp", "dropout", dropout, 0.0, 1.0)
     width = count("mlp", "in_features", in_features)
     layers: list[nn.Module] = [nn.Flatten()]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pyconv import nn
-from pyconv.models._registry import builder, count, one_of
+from pyconv.kernels import _checks as check
+from pyconv.models._registry import builder, count
 
 
 @builder
@@ -34,7 +35,7 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, image_size: int = 28) ->
     >>> sum(p.data.size for p in models.lenet5().parameters())
     61706
     """
-    padding = 2 if one_of("lenet5", "image_size", image_size, (28, 32)) == 28 else 0
+    padding = 2 if check.one_of("lenet5", "image_size", image_size, (28, 32)) == 28 else 0
     return nn.Sequential(
         nn.Conv2d(count("lenet5", "in_channels", in_channels), 6, 5, padding=padding),
         nn.Tanh(),

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from pyconv import nn
+from pyconv.kernels import _checks as check
 from pyconv.models._blocks import add_and_activate, he_initialise
-from pyconv.models._registry import builder, count, one_of
+from pyconv.models._registry import builder, count
 from pyconv.nn.fusion import run
 
 
@@ -79,7 +80,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         count(name, "in_channels", in_channels)
-        if one_of(name, "stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if check.one_of(name, "stem", stem, ("imagenet", "cifar")) == "imagenet":
             self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
             pool: nn.Module = nn.MaxPool2d(3, 2, 1)
         else:

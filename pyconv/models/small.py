@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyconv import nn
 from pyconv.kernels import _checks as check
 from pyconv.models._blocks import conv_norm_relu, he_initialise
-from pyconv.models._registry import builder, count, one_of
+from pyconv.models._registry import builder, count
 
 
 @builder
@@ -106,7 +106,7 @@ def cifar_resnet(
     check.integer(name, "depth", depth, 8)
     if (depth - 2) % 6:
         raise ValueError(f"{name}: depth must be 6 n + 2 (8, 14, 20, ...), got {depth}")
-    one_of(name, "shortcut", shortcut, ("add", "concat", None))
+    check.one_of(name, "shortcut", shortcut, ("add", "concat", None))
     channels = count(name, "width", width)
     layers = conv_norm_relu(count(name, "in_channels", in_channels), channels)
     for stage in range(3):

@@ -19,6 +19,8 @@ def looked_at(function: str, model: Any) -> Iterator[None]:
     """Inference mode, and no gradient for the parameters; as it was afterwards."""
     if not isinstance(model, Module):
         raise TypeError(f"{function}: model must be a Module, got {type(model).__name__}")
+    if any(p.device != "cpu" for p in model.parameters()):
+        raise TypeError(f'{function}: model must be on the CPU so far; model.to("cpu") moves it')
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(p, p.requires_grad) for p in model.parameters()]
     model.eval()

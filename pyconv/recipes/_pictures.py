@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from pyconv._tensor import array_module
+from pyconv.autograd import Tensor
 
 
-def as_pictures(function: str, argument: str, value: Any) -> Any:
-    """N×C×H×W float32 in 0..1, of one picture or several; or an error."""
-    if not hasattr(value, "dtype") or not hasattr(value, "ndim"):
-        raise TypeError(f"{function}: {argument} must be an array, got {type(value).__name__}")
-    array = value.data if hasattr(value, "requires_grad") else value
-    xp = array_module(array)
+def as_pictures(function: str, argument: str, value: Any) -> np.ndarray:
+    """N×C×H×W float32 in 0..1, channels-last in memory, of one picture or several; or an error."""
+    array = value.data if isinstance(value, Tensor) else value
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{function}: {argument} must be a NumPy array, got {type(array).__name__}")
     if array.dtype.kind != "f":
         raise TypeError(
             f"{function}: {argument} must be of floats in 0..1, got {array.dtype}; divide by 255"
@@ -29,10 +28,10 @@ def as_pictures(function: str, argument: str, value: Any) -> Any:
     if not (0 <= low and high <= 1):  # NaN, too
         raise ValueError(f"{function}: {argument} must lie in 0..1, got {low:g} to {high:g}")
     batch = array if array.ndim == 4 else array[None]
-    return xp.ascontiguousarray(batch.transpose(0, 2, 3, 1), np.float32).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(batch.transpose(0, 2, 3, 1), np.float32).transpose(0, 3, 1, 2)
 
 
-def one_picture(function: str, argument: str, value: Any) -> Any:
+def one_picture(function: str, argument: str, value: Any) -> np.ndarray:
     """1×C×H×W float32 in 0..1; or an error."""
     found = as_pictures(function, argument, value)
     if len(found) != 1:

@@ -12,7 +12,6 @@ import numpy as np
 from pyconv import functional
 from pyconv.autograd import Tensor, no_grad
 from pyconv.kernels import _checks as check
-from pyconv.models._registry import one_of
 from pyconv.nn.module import Module
 from pyconv.recipes import _ascent
 from pyconv.recipes._network import Network, looked_at
@@ -278,7 +277,7 @@ def _projected(
     check.number(name, "epsilon", epsilon, 0.0)
     check.number(name, "rate", rate, 0.0)
     rng = np.random.default_rng(check.integer(name, "seed", seed, 0))
-    one_of(name, "norm", norm, ("inf", "2"))
+    check.one_of(name, "norm", norm, ("inf", "2"))
     with looked_at(name, model):
         network = Network(name, model)
         before = _shares(network, x)
@@ -687,7 +686,7 @@ def fool(
     [3]
     """
     name = "fool"
-    one_of(name, "method", method, ("ascent", "evolution"))
+    check.one_of(name, "method", method, ("ascent", "evolution"))
     rng = np.random.default_rng(check.integer(name, "seed", seed, 0))
     with looked_at(name, model):
         network = Network(name, model)

@@ -10,7 +10,6 @@ import numpy as np
 
 from pyconv.autograd import Tensor, no_grad
 from pyconv.kernels import _checks as check
-from pyconv.models._registry import one_of
 from pyconv.nn.module import Module
 from pyconv.optim import LBFGS, Adam
 from pyconv.recipes import _ascent
@@ -176,8 +175,8 @@ def transfer(
         ("alpha", alpha), ("beta", beta), ("smooth", smooth), ("rate", rate),
     ):  # fmt: skip
         check.number(name, argument, value, 0.0)
-    one_of(name, "start", start, ("noise", "content"))
-    one_of(name, "method", method, ("lbfgs", "adam"))
+    check.one_of(name, "start", start, ("noise", "content"))
+    check.one_of(name, "method", method, ("lbfgs", "adam"))
     if alpha == beta == 0:
         raise ValueError(f"{name}: alpha and beta are both 0: nothing is to be reconstructed")
     model = model if model is not None else default_model()
@@ -249,7 +248,7 @@ def reconstruct(
     """
     name = "reconstruct"
     x = one_picture(name, "picture", picture)
-    one_of(name, "what", what, ("content", "style"))
+    check.one_of(name, "what", what, ("content", "style"))
     model = model if model is not None else default_model()
     if layers is None:
         with looked_at(name, model):
@@ -278,9 +277,9 @@ def default_model() -> Module:
 def default_layers(
     network: Network, shape: Sequence[int], content: str | None, style: Sequence[str] | None
 ) -> tuple[str, list[str]]:
-    """The content layer, and the style layers: by default of each size of activations, from half
-    the picture's down, the first module with nothing in it that has no weight, or a block of the
-    model; the content layer is the one in the middle."""
+    """The content layer and the style layers. By default the style layers are, of the container
+    with the most numbered modules, the last one of each size of activations, up to five; the
+    content layer is the one in their middle."""
     if content is not None and style is not None:
         return content, list(style)
     found = _blocks(network, shape)

@@ -10,7 +10,6 @@ import numpy as np
 
 from pyconv import nn
 from pyconv.kernels import _checks as check
-from pyconv.models._registry import one_of
 from pyconv.nn.module import Module
 from pyconv.optim import Adam
 from pyconv.recipes import _ascent
@@ -103,7 +102,7 @@ def ascent(
         check.number(name, argument, value, 0.0)
     if until is not None:
         check.number(name, "until", until)
-    one_of(name, "parametrization", parametrization, tuple(_ascent.PARAMETRIZATIONS))
+    check.one_of(name, "parametrization", parametrization, tuple(_ascent.PARAMETRIZATIONS))
     if blur and parametrization != "pixels":
         raise ValueError(f"{name}: blur is for parametrization='pixels'; waves are damped as it is")
     with looked_at(name, model):
@@ -208,7 +207,7 @@ def invert(
     check.integer(name, "steps", steps, 1)
     check.number(name, "rate", rate, 0.0)
     check.number(name, "weight", weight, 0.0)
-    one_of(name, "parametrization", parametrization, tuple(_ascent.PARAMETRIZATIONS))
+    check.one_of(name, "parametrization", parametrization, tuple(_ascent.PARAMETRIZATIONS))
     wanted = one_picture(name, "picture", picture)
     layers = [layer] if isinstance(layer, str) else list(layer)
     images, history = [wanted], []
