@@ -91,14 +91,14 @@ __device__ inline void wait_for_products() {
 // The sums of a warp: 16 rows, in slabs of 32 columns as `multiply_add` has them (tensor_core.cuh).
 template <int kColumns>
 struct WarpSums {
-    float slab[kColumns / 32][1][4][4] = {};
+    float slab[kColumns / 32][4][4] = {};
 
     // The compiler moves no access to the sums past this.
     __device__ void hold() {
 #pragma unroll
         for (auto& s : slab) {
 #pragma unroll
-            for (auto& four : s[0]) {
+            for (auto& four : s) {
                 asm volatile(""
                              : "+f"(four[0]), "+f"(four[1]), "+f"(four[2]),
                                "+f"(four[3])::"memory");
@@ -122,8 +122,7 @@ __device__ void multiply_add(WarpSums<kColumns>& sums, std::uint64_t a, std::uin
 #define PYCONV_SUMS_256           \
     PYCONV_SIXTY(, 1, 2, 3, 4, 5) \
     PYCONV_SIXTY(6, 7, 8, 9, 10, 11) "%120, %121, %122, %123, %124, %125, %126, %127"
-#define PYCONV_FOUR(i, j) \
-    "+f"(s[i][0][j][0]), "+f"(s[i][0][j][1]), "+f"(s[i][0][j][2]), "+f"(s[i][0][j][3])
+#define PYCONV_FOUR(i, j) "+f"(s[i][j][0]), "+f"(s[i][j][1]), "+f"(s[i][j][2]), "+f"(s[i][j][3])
 #define PYCONV_SLAB(i) PYCONV_FOUR(i, 0), PYCONV_FOUR(i, 1), PYCONV_FOUR(i, 2), PYCONV_FOUR(i, 3)
 #define PYCONV_SLABS_64 PYCONV_SLAB(0), PYCONV_SLAB(1)
 #define PYCONV_SLABS_128 PYCONV_SLABS_64, PYCONV_SLAB(2), PYCONV_SLAB(3)

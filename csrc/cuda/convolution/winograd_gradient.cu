@@ -9,46 +9,6 @@ namespace {
 
 constexpr int kResultThreads = 128;
 
-// planes = G dy G^T of tiles of kSize x kSize pixels; a thread transforms one column, then one row.
-template <int kTile, int kSize, int kLanes>
-__global__ void __launch_bounds__(kWinogradItems* kTile)
-    winograd_gradient_kernel(const float* dy, WinogradTiles tiles, WinogradPart part,
-                             float* planes) {
-    __shared__ Pack<float, kLanes> half[kTile][kSize][kWinogradItems];
-    const int lane = static_cast<int>(threadIdx.x), own = static_cast<int>(threadIdx.y);
-    const int item = static_cast<int>(blockIdx.x) * kWinogradItems + lane;
-    int pack;
-    const int tile = part.packs.divide(item, pack);
-    const int channel = pack * kLanes;
-    const auto transform = [](auto& g, auto& u) { winograd_filter(g, u); };
-
-    float g[kSize][kLanes] = {}, u[kTile][kLanes];
-    if (own < kSize) {
-        if (item < part.items && channel < part.channels) {
-            const WinogradTiles::Place at = tiles.place(part.first + tile);
-            const int x = at.column.result + own * tiles.columns.dilation;
-#pragma unroll
-            for (int i = 0; i < kSize; ++i) {
-                const int y = at.row.result + i * tiles.rows.dilation;
-                if (x >= tiles.columns.outputs || y >= tiles.rows.outputs) continue;
-                load_floats(dy + (tiles.result_pixel(at.image, y) + x) * part.channels + channel,
-                            g[i]);
-            }
-        }
-        each_lane(g, u, transform);
-#pragma unroll
-        for (int i = 0; i < kTile; ++i) store_floats(half[i][own][lane].value, u[i]);
-    }
-    __syncthreads();
-#pragma unroll
-    for (int j = 0; j < kSize; ++j) load_floats(half[own][j][lane].value, g[j]);
-    if (item >= part.items) return;
-    each_lane(g, u, transform);
-    float* to = planes + own * kTile * part.plane + static_cast<std::int64_t>(item) * kLanes;
-#pragma unroll
-    for (int j = 0; j < kTile; ++j) store_plane(to + j * part.plane, u[j]);
-}
-
 // dw = A^T M A; a thread has one pack of columns of one input channel.
 template <int kTile, int kLanes>
 __global__ void __launch_bounds__(kResultThreads)
@@ -85,19 +45,6 @@ __global__ void __launch_bounds__(kResultThreads)
 #pragma unroll
         for (int s = 0; s < 3; ++s) store_floats(to + (r * 3 + s) * tap, y[s]);
     }
-}
-
-void transform_gradient(const WinogradCall& call, const float* dy, std::int64_t channels,
-                        float* planes) {
-    with_winograd_tile(call.out, [&](auto tile, auto size) {
-        with_lanes<float>(in_packs<float>(channels), [&](auto lanes) {
-            const WinogradPart part(call.first, call.count, channels, lanes);
-            winograd_gradient_kernel<tile, size, lanes>
-                <<<part.blocks(), dim3(kWinogradItems, tile), 0, call.stream>>>(dy, call.tiles,
-                                                                                part, planes);
-            check_launch("winograd_gradient", call.problem);
-        });
-    });
 }
 
 void transform_weight_back(int out, const ConvolutionProblem& p, const float* planes,
@@ -139,7 +86,7 @@ void winograd_backward_weight(int out, const ConvolutionProblem& p, const float*
         if (!gradient) gradient = winograd_planes(elements, count * columns, allocate);
         const WinogradCall call{tiles, out, first, count, problem, stream};
         winograd_image(call, x, p.in_channels, image);
-        transform_gradient(call, dy, p.out_channels, gradient);
+        winograd_gradient(call, dy, p.out_channels, gradient);
         const Taps<SimtProduct, 4> taps{image, static_cast<int>(rows), count,
                                         winograd_window(count, rows),
                                         static_cast<int>(count * rows)};

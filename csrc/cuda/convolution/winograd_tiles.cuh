@@ -41,8 +41,10 @@ struct WinogradAxis {
         const int result = phase + at * out * dilation;
         return {result, result - pad};
     }
+    // Of the image, or of the result.
+    template <bool kResult>
     __device__ bool holds(int at) const {
-        return static_cast<unsigned>(at) < static_cast<unsigned>(size);
+        return static_cast<unsigned>(at) < static_cast<unsigned>(kResult ? outputs : size);
     }
 };
 
@@ -159,6 +161,9 @@ struct WinogradCall {
 // planes = B^T d B of the image's tiles.
 void winograd_image(const WinogradCall& call, const float* image, std::int64_t channels,
                     float* planes);
+// planes = G dy G^T of the gradient's.
+void winograd_gradient(const WinogradCall& call, const float* dy, std::int64_t channels,
+                       float* planes);
 
 // A matrix of `points` rows, as an image of one row that a product reads.
 inline Window winograd_window(std::int64_t points, std::int64_t channels) {

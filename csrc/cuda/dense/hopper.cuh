@@ -138,11 +138,29 @@ __device__ void multiply_stage(WarpSums<Shape::kColumns>& sums, SharedAddress a,
     }
 }
 
-// The sums of a warp, 32 columns at a time, through shared memory (see store_sums). Rows of a tile
-// are pixels of a box, or neighbours: where they lie is found once, a lane each.
+// Where sums go: finished to the result, or as they are to a part.
+template <class T>
+struct TileTarget {
+    Rows<T> out;
+    Finish<T> finish;
+    float* part;  // null: to the result
+
+    // Four columns of the row that begins there.
+    __device__ void store(std::int64_t row, int column, const float (&sums)[4],
+                          const float (&bias)[4]) const {
+        if (!part) {
+            finish_four(out, finish, row, column, sums, bias);
+        } else if (column < out.columns) {
+            store_four(part + row + column, out.columns % 4 == 0, out.columns - column, sums);
+        }
+    }
+};
+
+// The sums of a warp, 32 columns at a time, through shared memory. Rows of a tile are pixels of a
+// box, or neighbours: where they lie is found once, a lane each.
 template <class T, class Shape, bool kOverPixels>
 __device__ void store_tile(const HopperWalk& walk, const HopperWalk::Tile& tile,
-                           const TensorTarget<T>& target, float* slab, int warp,
+                           const TileTarget<T>& target, float* slab, int warp,
                            const WarpSums<Shape::kColumns>& sums) {
     constexpr int kAcross = Shape::kWarpColumns / 4, kDown = 32 / kAcross;  // lanes
     const int lane = static_cast<int>(threadIdx.x) % 32, down = lane / kAcross;
@@ -154,31 +172,21 @@ __device__ void store_tile(const HopperWalk& walk, const HopperWalk::Tile& tile,
     if (row >= 0 && row < out.rows) {
         offset = target.part ? static_cast<std::int64_t>(row) * out.columns : out.offset(row);
     }
-    const SharedAddress to = shared_address(slab + lane / 4 * Shape::kSlabPitch + lane % 4 * 2);
 #pragma unroll
     for (int j = 0; j < Shape::kColumns / Shape::kWarpColumns; ++j) {
-        const auto& four = sums.slab[j][0];
-#pragma unroll
-        for (int i = 0; i < Shape::kWarpColumns / 8; ++i) {
-            store_shared(to + i * 32, four[i][0], four[i][1]);
-            store_shared(to + i * 32 + 32 * Shape::kSlabPitch, four[i][2], four[i][3]);
-        }
+        put_rows<Shape::kSlabPitch>(slab, sums.slab[j]);
         __syncwarp();
         const int column =
             tile.column * Shape::kColumns + j * Shape::kWarpColumns + lane % kAcross * 4;
-        float bias[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const bool has_one = !target.part && column + i < out.columns;
-            bias[i] = has_one ? target.finish.bias_at(column + i) : 0.0f;
-        }
+        float bias[4] = {};
+        if (!target.part) load_bias(out, target.finish, column, bias);
 #pragma unroll 2
         for (int r = down; r < Shape::kWarpRows; r += kDown) {
             const float4 x =
                 *reinterpret_cast<const float4*>(slab + r * Shape::kSlabPitch + lane % kAcross * 4);
             const float y[4] = {x.x, x.y, x.z, x.w};
             const long long begin = __shfl_sync(0xffffffff, offset, r);
-            if (begin >= 0) target.store_at(begin, column, y, bias);
+            if (begin >= 0) target.store(begin, column, y, bias);
         }
         __syncwarp();
     }
@@ -214,7 +222,7 @@ __device__ void multiply_tiles(const HopperWalk& walk, const Rows<T>& out, const
         wait_for_products<0>();
         if (first_lane) arrive(left);
         sums.hold();  // they are read after the wait
-        TensorTarget<T> target{out, finish, nullptr};
+        TileTarget<T> target{out, finish, nullptr};
         if (partial) {
             target.part = partial + static_cast<std::int64_t>(tile.part) * out.rows * out.columns;
         }

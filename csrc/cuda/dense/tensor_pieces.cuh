@@ -2,9 +2,8 @@
 // of a sum.
 #pragma once
 
-#include "cuda/common/tensor_core.cuh"
-#include "cuda/dense/finish.cuh"
 #include "cuda/dense/tensor_plan.h"
+#include "cuda/dense/tensor_store.cuh"
 
 namespace pyconv::cuda {
 
@@ -42,21 +41,14 @@ struct TileOrder {
     }
 };
 
-// 16 rows of sums of a warp, through shared memory: fragments hold pairs, a row should be written
-// from end to end.
+// 16 rows of sums of a warp, through shared memory.
 template <class Shape, class T, class Activate>
 __device__ void store_rows(const Rows<T>& out, const Finish<T, Activate>& finish, float* slab,
                            int first_row, int column, const float (&bias)[4],
                            const float (&sums)[Shape::kWarpColumns / 8][4]) {
     constexpr int kAcross = Shape::kWarpColumns / 4, kDown = 32 / kAcross;  // lanes
     const int lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll
-    for (int j = 0; j < Shape::kWarpColumns / 8; ++j) {
-        const SharedAddress to =
-            shared_address(slab + lane / 4 * Shape::kSlabPitch + lane % 4 * 2) + j * 32;
-        store_shared(to, sums[j][0], sums[j][1]);
-        store_shared(to + 32 * Shape::kSlabPitch, sums[j][2], sums[j][3]);
-    }
+    put_rows<Shape::kSlabPitch>(slab, sums);
     __syncwarp();
 #pragma unroll 2
     for (int r = lane / kAcross; r < 16; r += kDown) {
@@ -69,18 +61,10 @@ __device__ void store_rows(const Rows<T>& out, const Finish<T, Activate>& finish
     __syncwarp();
 }
 
-// The four columns of a lane in the rows that store_rows writes, and their bias.
+// The first of a lane's four columns in the rows that store_rows writes.
 template <class Shape>
 __device__ inline int lane_column(int first_column) {
     return first_column + static_cast<int>(threadIdx.x) % (Shape::kWarpColumns / 4) * 4;
-}
-template <class T, class Activate>
-__device__ void load_bias(const Rows<T>& out, const Finish<T, Activate>& finish, int column,
-                          float (&bias)[4]) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        bias[i] = column + i < out.columns ? finish.bias_at(column + i) : 0.0f;
-    }
 }
 
 // A slot holds what the threads have in registers, as it is: fragment by fragment, four sums of
