@@ -75,13 +75,19 @@ def _padding(node: Node, rank: int, kernel: tuple[int, ...], dilation: tuple[int
     return tuple((pads[i], pads[i + rank]) for i in range(rank))
 
 
-def conv(node: Node) -> Built:
+def _filters(node: Node) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """Weight, bias and the number of axes of an image."""
     weight = node.weight(1, 3, 4)
     bias = node.weight(2, 1) if node.has(2) else None
     rank = weight.ndim - 2
-    kernel = weight.shape[2:]
-    if _axes(node, "kernel_shape", rank, 0) not in (kernel, (0,) * rank):
+    if _axes(node, "kernel_shape", rank, 0) not in (weight.shape[2:], (0,) * rank):
         node.refuse(f"kernel_shape is not that of the weight, {weight.shape}")
+    return weight, bias, rank
+
+
+def conv(node: Node) -> Built:
+    weight, bias, rank = _filters(node)
+    kernel = weight.shape[2:]
     stride, dilation = _axes(node, "strides", rank), _axes(node, "dilations", rank)
     groups = node.attribute("group", 1)
     layer = nn.Conv2d if rank == 2 else nn.Conv1d
@@ -94,12 +100,8 @@ def conv(node: Node) -> Built:
 
 
 def conv_transpose(node: Node) -> Built:
-    weight = node.weight(1, 3, 4)
-    bias = node.weight(2, 1) if node.has(2) else None
-    rank = weight.ndim - 2
+    weight, bias, rank = _filters(node)
     kernel = weight.shape[2:]
-    if _axes(node, "kernel_shape", rank, 0) not in (kernel, (0,) * rank):
-        node.refuse(f"kernel_shape is not that of the weight, {weight.shape}")
     if node.attribute("output_shape") is not None:
         node.refuse("attribute 'output_shape' is not supported")
     if node.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):

@@ -12,6 +12,7 @@ from pyconv.nn.activation import Identity
 from pyconv.nn.containers import ModuleList, Sequential
 from pyconv.nn.convolution import DepthwiseSeparableConv2d, _Convolution
 from pyconv.nn.dense import Linear
+from pyconv.nn.inference import as_scale_and_shift
 from pyconv.nn.module import Module
 from pyconv.nn.normalization import BatchNorm2d
 from pyconv.nn.parameter import Parameter
@@ -130,15 +131,9 @@ def _fold(layer: Any, norm: BatchNorm2d) -> bool:
         return False
     if isinstance(layer, DepthwiseSeparableConv2d):
         layer = layer.pointwise
-    wide = np.float64
-    scale = (norm.running_var.numpy().astype(wide) + norm.eps) ** -0.5
-    if norm.weight is not None:
-        scale = scale * norm.weight.numpy()
-    shift = -norm.running_mean.numpy() * scale
-    if layer.bias is not None:
-        shift = shift + layer.bias.numpy() * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.numpy()
+    tensors = (layer.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    arrays: list[Any] = [None if t is None else t.numpy() for t in tensors]
+    scale, shift = as_scale_and_shift(*arrays, eps=norm.eps)
     weight = layer.weight.numpy()
     if getattr(layer, "transposed", False):  # In×(Out/groups)×...: a row belongs to one group
         groups = layer.groups

@@ -204,13 +204,19 @@ def _folded(
     """Weight and bias of the convolution and normalisation as one, rounded once."""
     if not norm:
         return weight, bias
-    gamma, beta, mean, var = norm
-    wide = np.float64
     with np.errstate(all="ignore"):
-        scale = 1 / np.sqrt(var.astype(wide) + eps)
-        if gamma is not None:
-            scale *= gamma
-        shift = (0 if bias is None else bias.astype(wide)) - mean.astype(wide)
-        shift = shift * scale + (0 if beta is None else beta)
+        scale, shift = as_scale_and_shift(bias, *norm, eps=eps)
         folded = weight * scale[:, None, None, None]
         return folded.astype(weight.dtype), shift.astype(weight.dtype)
+
+
+def as_scale_and_shift(
+    bias: Any, gamma: Any, beta: Any, mean: np.ndarray, var: np.ndarray, *, eps: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a normalisation makes of the sums of a layer with this bias, in float64."""
+    wide = np.float64
+    scale = 1 / np.sqrt(var.astype(wide) + eps)
+    if gamma is not None:
+        scale *= gamma
+    shift: Any = (0 if bias is None else bias.astype(wide)) - mean.astype(wide)
+    return scale, shift * scale + (0 if beta is None else beta)
