@@ -211,7 +211,7 @@ def _folded(
 
 
 def as_scale_and_shift(
-    bias: Any, gamma: Any, beta: Any, mean: np.ndarray, var: np.ndarray, *, eps: float | None
+    bias: Any, gamma: Any, beta: Any, mean: np.ndarray, var: np.ndarray, *, eps: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a normalisation makes of the sums of a layer with this bias, in float64."""
     wide = np.float64
