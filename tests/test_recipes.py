@@ -10,6 +10,7 @@ import pytest
 
 from pyconv import Tensor, functional, nn, no_grad
 from pyconv.recipes import _ascent, adversarial, dream, style, visualize
+from pyconv.recipes._pictures import sheet
 
 
 @pytest.fixture
@@ -142,6 +143,45 @@ def test_a_picture_goes_into_waves_and_back(picture):
     np.testing.assert_allclose(waves.image().numpy(), x, atol=1e-4)
 
 
+def test_penalties_make_smoother_and_greyer_pictures(net, picture):
+    def tv(found: Any) -> float:
+        return float(_ascent.total_variation(Tensor(found.image)))
+
+    options = dict(shape=(3, 24, 24), steps=30, progress=False)
+    free = visualize.ascent(net, "4", 1, **options)
+    assert tv(visualize.ascent(net, "4", 1, total_variation=50.0, **options)) < 0.5 * tv(free)
+    grey = visualize.ascent(net, "4", 1, l2=50.0, **options)
+    assert np.abs(grey.image - 0.5).mean() < 0.5 * np.abs(free.image - 0.5).mean()
+    options = dict(steps=30, progress=False)
+    free, smooth = (visualize.invert(net, picture, "0", weight=w, **options) for w in (0.0, 50.0))
+    free.images, smooth.images = free.images[1:], smooth.images[1:]  # without x̂ itself
+    assert tv(smooth) < 0.5 * tv(free)
+    style_options = dict(model=net, content_layer="0", style_layers=["4"], steps=20, progress=False)
+    assert tv(style.transfer(picture, picture, smooth=50.0, **style_options)) < 0.5 * tv(
+        style.transfer(picture, picture, smooth=0.0, **style_options)
+    )
+
+
+def test_pixels_stay_in_their_range(net):
+    found = visualize.ascent(
+        net, "4", 1, shape=(3, 16, 16), steps=5, rate=1.0, parametrization="pixels", progress=False
+    )
+    assert found.images.min() == 0 and found.images.max() == 1
+
+
+def test_jitter_is_a_window_of_the_mirrored_picture(picture, rng):
+    x = picture[None]
+    wide = np.pad(x, ((0, 0), (0, 0), (3, 3), (3, 3)), mode="reflect")
+    windows = {
+        wide[:, :, i : i + 40, j : j + 36].tobytes(): (i, j) for i in range(7) for j in range(7)
+    }
+    found = {
+        windows[np.ascontiguousarray(_ascent.jittered(Tensor(x), 3, rng).numpy()).tobytes()]
+        for _ in range(300)
+    }
+    assert found == set(windows.values())
+
+
 def test_total_variation_and_distance_from_grey(picture):
     x = picture[None]
     down, across = np.diff(x.astype(np.float64), axis=2), np.diff(x.astype(np.float64), axis=3)
@@ -170,6 +210,27 @@ def test_tiles_change_no_gradient_of_what_is_local(picture):
     np.testing.assert_allclose(
         [r["objective"] for r in tiled.history], [r["objective"] for r in whole.history], rtol=1e-5
     )
+
+
+def test_a_shift_of_the_tiles_changes_no_gradient_of_what_is_local(picture):
+    net = nn.Sequential(nn.Conv2d(3, 4, 1))
+    options = dict(octaves=1, steps=3, tile=64, blur=0.0, progress=False)
+    still = dream.dream(net, picture, "0", jitter=0, **options)
+    shifted = dream.dream(net, picture, "0", jitter=9, **options)
+    np.testing.assert_allclose(shifted.images, still.images, atol=1e-6)
+
+
+def test_what_changed_in_a_small_octave_is_carried_to_the_next(net, rng, monkeypatch):
+    """Changed is the smaller picture alone, everywhere by the same."""
+    x = 0.2 + 0.5 * rng.random((3, 64, 64), np.float32)
+
+    def gradient(objective: Any, part: np.ndarray, *others: Any) -> tuple[float, np.ndarray]:
+        return 0.0, np.full_like(part, float(part.shape[2] < 64))
+
+    monkeypatch.setattr(dream, "_gradient", gradient)
+    options = dict(octaves=2, steps=3, rate=0.02, blur=0.0, progress=False)
+    found = dream.dream(net, x, "4", **options)
+    np.testing.assert_allclose(found.images[0], x + 0.06, atol=1e-5)
 
 
 def test_dream_increases_what_it_is_asked_for(net, picture):
@@ -202,6 +263,13 @@ def test_style_and_content_each_get_nearer(net, picture):
             assert found.history[-1][part] < 0.7 * found.history[0][part], method
 
 
+def test_style_begins_with_the_content_where_it_is_asked_to(net, picture):
+    x = 0.1 + 0.8 * picture
+    options = dict(model=net, content_layer="4", style_layers=["0"], steps=1, progress=False)
+    found = style.transfer(x, picture, start="content", method="adam", rate=1e-6, **options)
+    np.testing.assert_allclose(found.images[0], x, atol=1e-3)
+
+
 def test_hues_are_kept(net, picture):
     found = style.lightness_of(picture[None] * 0.5 + 0.25, picture[None] * 0.2 + 0.4)
     before = picture[None] * 0.2 + 0.4
@@ -222,7 +290,7 @@ def test_default_layers_are_the_last_of_each_size(net):
 def test_attacks_stay_in_their_ball_and_raise_the_loss(norm, net, picture):
     batch = np.stack([picture, picture[:, ::-1]])
     epsilon = 0.05 if norm == "inf" else 2.0
-    found = adversarial.pgd(net, batch, epsilon=epsilon, norm=norm, progress=False)
+    found = adversarial.pgd(net, batch, epsilon=epsilon, norm=norm, rate=epsilon, progress=False)
     size = np.abs(found.perturbation).max() if norm == "inf" else np.sqrt(
         (found.perturbation.astype(np.float64) ** 2).sum((1, 2, 3))
     ).max()  # fmt: skip
@@ -241,6 +309,32 @@ def test_targets_are_reached(picture):
     ):
         assert found.success.all() and (found.after == target).all()
         assert found.comparison().shape == (6, 3, 40, 36)
+
+
+def test_a_picture_that_is_done_is_left_alone(picture):
+    """In a batch each picture goes as far as by itself."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(picture.size, 5))
+    batch = np.stack([picture, 0.02 * picture])
+    options = dict(probability=0.6, rate=0.003, progress=False)
+    target = int((adversarial.fgsm(net, batch).before[0] + 1) % 5)
+    together = adversarial.gradient(net, batch, target, **options)
+    alone = [adversarial.gradient(net, one, target, **options) for one in batch]
+    assert len({len(found.history) for found in alone}) == 2
+    np.testing.assert_allclose(
+        together.images, np.concatenate([found.images for found in alone]), atol=1e-6
+    )
+
+
+def test_cells_mutate(picture):
+    def predict(x: np.ndarray) -> np.ndarray:
+        share = np.abs(x - picture).mean((1, 2, 3))
+        return np.stack([1 - share, share], 1)
+
+    options = dict(generations=5, progress=False)
+    still = adversarial.evolution(predict, picture, 1, mutation=0.0, **options)
+    assert not np.array_equal(
+        adversarial.evolution(predict, picture, 1, mutation=0.5, **options).images, still.images
+    )
 
 
 def test_evolution_sees_answers_alone_and_counts_them(picture):
@@ -286,6 +380,16 @@ def test_filters_and_activations(net, picture):
     np.testing.assert_allclose(
         shown.images[0, 0], (y - y.min()) / (y.max() - y.min()), rtol=1e-5, atol=1e-6
     )
+
+
+def test_sheets_have_every_picture_in_its_place():
+    images = np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1) / 5 + np.zeros((5, 1, 3, 4))
+    page = sheet(images.astype(np.float32))
+    assert page.shape == (1, 3 * 2 + 2, 4 * 3 + 2 * 2)
+    for i in range(5):
+        y, x = i // 3 * 5, i % 3 * 6
+        np.testing.assert_array_equal(page[0, y : y + 3, x : x + 4], images[i, 0])
+    assert (page[0, 3:5] == 1).all() and (page[0, 5:, 12:] == 1).all()
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
