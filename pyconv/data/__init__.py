@@ -5,7 +5,7 @@ from pyconv.data.dataset import Dataset, Split, random_split
 from pyconv.data.fashion_mnist import download_fashion_mnist
 from pyconv.data.load import load_dataset
 from pyconv.data.loader import DataLoader
-from pyconv.data.pictures import read_picture
+from pyconv.data.pictures import read_picture, sample_picture, sample_pictures
 
 __all__ = [
     "DataLoader",
@@ -15,5 +15,7 @@ __all__ = [
     "load_dataset",
     "random_split",
     "read_picture",
+    "sample_picture",
+    "sample_pictures",
     "transforms",
 ]

@@ -13,6 +13,7 @@ from pyconv.kernels import _checks as check
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _DEEP = ("I", "I;16", "I;16B", "I;16L")  # Pillow's names of grey pictures of 16 bits
 _GREY = ("1", "L", "LA", *_DEEP)
+_SAMPLES, _WEBP = os.path.join(os.path.dirname(__file__), "samples"), ".webp"
 _TEST_SHARE = 5  # one picture in so many is for the test where the folder doesn't say
 
 
@@ -24,7 +25,8 @@ def read_picture(
     Parameters
     ----------
     path : str or path
-        Any format that Pillow reads.
+        Any format that Pillow reads. The turn that a camera noted is done; what is transparent
+        becomes white.
     channels : {None, 1, 3}
         Grey or colour; None takes what the file has.
     size : int or (int, int), optional
@@ -60,6 +62,9 @@ def read_picture(
         with Image.open(name) as file:
             grey = channels == 1 or (channels is None and file.mode in _GREY)
             picture: Image.Image = ImageOps.exif_transpose(file)  # as cameras want it turned
+            if picture.has_transparency_data:
+                page = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(page, picture.convert("RGBA"))
             if picture.mode in _DEEP:  # which convert would cut off at 255
                 picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
             picture = picture.convert("L" if grey else "RGB")
@@ -84,6 +89,50 @@ def read_picture(
             picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     array = np.asarray(picture, np.uint8)
     return array[None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def sample_pictures() -> tuple[str, ...]:
+    """The names of the pictures that come with pyconv: photographs and paintings, free to use.
+
+    Examples
+    --------
+    >>> from pyconv.data import sample_pictures
+    >>> "colosseum" in sample_pictures()
+    True
+    """
+    return tuple(sorted(os.path.splitext(n)[0] for n in os.listdir(_SAMPLES) if n.endswith(_WEBP)))
+
+
+def sample_picture(name: str = "colosseum", channels: int = 3) -> np.ndarray:
+    """One of the pictures that come with pyconv.
+
+    Parameters
+    ----------
+    name : str
+        One of `sample_pictures`.
+    channels : {1, 3}
+        Grey or colour.
+
+    Returns
+    -------
+    ndarray, C×H×W, uint8
+
+    Raises
+    ------
+    ValueError
+        There is no such picture.
+
+    Examples
+    --------
+    >>> from pyconv.data import sample_picture
+    >>> sample_picture("great_wall").shape
+    (3, 766, 1024)
+    """
+    if name not in sample_pictures():
+        raise ValueError(
+            f"sample_picture: there is no {name!r}; there are {', '.join(sample_pictures())}"
+        )
+    return read_picture(os.path.join(_SAMPLES, name + _WEBP), channels)
 
 
 def read_folder(folder: str, size: Any = None) -> Dataset:

@@ -121,6 +121,8 @@ class Graph(Module):
     Attributes
     ----------
     input_names, output_names : tuple of str
+    metadata : dict
+        ``input_shape`` (C×H×W), where the graph has one input of such a fixed shape.
     """
 
     def __init__(
@@ -134,6 +136,10 @@ class Graph(Module):
         super().__init__()
         self.input_names, self.output_names = tuple(inputs), outputs
         self._shapes = dict(inputs)
+        only = next(iter(inputs.values())) if len(inputs) == 1 else None
+        known = only is not None and len(only) == 4 and all(isinstance(n, int) for n in only[1:])
+        # Not through Module.__setattr__: it is neither parameter nor submodule.
+        self.__dict__["metadata"] = {"input_shape": list(only[1:])} if known and only else {}
         used = {value for _, _, names, _ in steps for value in names} | set(outputs)
         self._numbers: dict[str, np.ndarray] = {}  # sizes, axes, ...: not for a device
         self._tensors: dict[str, str] = {}  # value: name of the parameter or buffer

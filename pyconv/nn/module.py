@@ -60,6 +60,7 @@ class Module:
     """
 
     training: bool
+    frozen: bool = False
 
     def __init__(self) -> None:
         own = self.__dict__
@@ -337,12 +338,14 @@ class Module:
         Outside of training a convolution keeps its weight packed where no gradient is recorded,
         and containers fold a batch normalisation into the convolution before it. What these were
         made of is read-only until `train()`, `load_state_dict` or a step of an optimizer.
+
+        What `utils.freeze` has frozen stays in inference mode.
         """
         if not isinstance(mode, bool):
             raise TypeError(f"train: mode must be a bool, got {type(mode).__name__}")
         for module in self.modules():
-            module.training = mode
-            if mode:
+            module.training = mode and not module.frozen
+            if module.training:
                 release(module)
         return self
 

@@ -9,6 +9,7 @@ from pyconv import kernels
 from pyconv.autograd import Tensor, array_module
 from pyconv.kernels import _checks as check
 from pyconv.kernels.optimizer import scale
+from pyconv.nn.module import M, Module
 
 
 def clip_grad_norm_(parameters: Any, max_norm: float, norm_type: float = 2.0) -> Any:
@@ -63,6 +64,51 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     clip_value = check.number("clip_grad_value_", "clip_value", clip_value, 0.0)
     for gradient in _gradients("clip_grad_value_", parameters):
         gradient.clip(-clip_value, clip_value, out=gradient)
+
+
+def freeze(module: M) -> M:
+    """Keep a module, and all below it, as it is while the rest of a model is trained.
+
+    Its parameters get no gradients, and it stays in inference mode, whatever `Module.train` is
+    called with: a frozen batch normalisation keeps its statistics, a frozen dropout drops nothing.
+
+    Parameters
+    ----------
+    module : Module
+
+    Returns
+    -------
+    Module
+        The same.
+
+    Examples
+    --------
+    >>> from pyconv import nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    >>> for layer in model[:2]:
+    ...     _ = nn.utils.freeze(layer)
+    >>> [layer.training for layer in model.train()]
+    [False, False, True, True]
+    >>> [name for name, p in model.named_parameters() if p.requires_grad]
+    ['3.weight', '3.bias']
+    """
+    _set_frozen("freeze", module, True)
+    return module.eval()
+
+
+def unfreeze(module: M) -> M:
+    """Let a module, and all below it, be trained again; the next `Module.train` puts it into
+    training mode."""
+    _set_frozen("unfreeze", module, False)
+    return module
+
+
+def _set_frozen(function: str, module: Any, frozen: bool) -> None:
+    if not isinstance(module, Module):
+        raise TypeError(f"{function}: module must be a Module, got {type(module).__name__}")
+    for part in module.modules():
+        part.frozen = frozen
+    module.requires_grad_(not frozen)
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Any:

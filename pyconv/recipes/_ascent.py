@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pyconv import functional
-from pyconv.autograd import Tensor
+from pyconv.autograd import Tensor, assign
 
 
 def frequencies(size: int) -> np.ndarray:
@@ -33,11 +34,16 @@ def fourier_basis(size: int) -> np.ndarray:
     return basis * np.sqrt(2 / size)
 
 
+Place = Callable[..., Tensor]  # from an array to a Tensor where the network is
+
+
 class Pixels:
     """The picture is its pixels, kept in 0..1; it begins as grey with a little noise."""
 
-    def __init__(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
-        self.values = Tensor(noise(shape, rng), requires_grad=True)
+    def __init__(
+        self, shape: tuple[int, ...], rng: np.random.Generator, place: Place = Tensor
+    ) -> None:
+        self.values = place(noise(shape, rng), requires_grad=True)
 
     def image(self) -> Tensor:
         """N×C×H×W in 0..1."""
@@ -47,6 +53,10 @@ class Pixels:
         """After a step."""
         array = self.values.data
         array.clip(0, 1, out=array)
+
+    def blur(self, sigma: float) -> None:
+        """Smooth the pixels, in place."""
+        assign(self.values.data, blurred(self.values.numpy(), sigma))
 
 
 class Fourier:
@@ -59,22 +69,24 @@ class Fourier:
     for region segmentation, 1980, found that these vary independently; hues by less).
     """
 
-    def __init__(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], rng: np.random.Generator, place: Place = Tensor
+    ) -> None:
         channels, height, width = shape[1:]
         radius = np.hypot.outer(frequencies(height), frequencies(width))
         scale = 1 / np.maximum(radius, 1 / max(height, width))
         scale /= np.sqrt(np.mean(scale**2))  # waves of variance 1 make pixels of variance 1
-        self._down = Tensor(fourier_basis(height).astype(np.float32))
-        self._across = Tensor(fourier_basis(width).T.astype(np.float32).copy())
+        self._down = place(fourier_basis(height).astype(np.float32))
+        self._across = place(fourier_basis(width).T.astype(np.float32).copy())
         scales = np.broadcast_to(scale, (channels, height, width))
         self._mix: Tensor | None = None
         if channels == 3:
             hues = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
-            self._mix = Tensor(np.float32(hues.T.reshape(3, 3, 1, 1) * np.sqrt(3)))
+            self._mix = place(np.float32(hues.T.reshape(3, 3, 1, 1) * np.sqrt(3)))
             scales = scales * np.array([1, 0.4, 0.2]).reshape(3, 1, 1)
-        self._scale = Tensor(scales.astype(np.float32))
+        self._scale = place(scales.astype(np.float32))
         start = 0.1 * rng.standard_normal(shape, np.float32)
-        self.values = Tensor(start, requires_grad=True)
+        self.values = place(start, requires_grad=True)
 
     def set_image(self, picture: np.ndarray) -> None:
         """Begin with a picture; what is nearly black or white becomes a little less so."""
@@ -84,7 +96,7 @@ class Fourier:
             mix = self._mix.numpy()[:, :, 0, 0]
             planes = np.einsum("ji,njhw->nihw", mix, planes) / 3
         waves = self._down.numpy().T @ planes @ self._across.numpy().T
-        self.values.data[...] = waves / self._scale.numpy()
+        assign(self.values.data, (waves / self._scale.numpy()).astype(np.float32))
 
     def image(self) -> Tensor:
         """N×C×H×W in 0..1."""

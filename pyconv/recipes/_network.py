@@ -19,8 +19,6 @@ def looked_at(function: str, model: Any) -> Iterator[None]:
     """Inference mode, and no gradient for the parameters; as it was afterwards."""
     if not isinstance(model, Module):
         raise TypeError(f"{function}: model must be a Module, got {type(model).__name__}")
-    if any(p.device != "cpu" for p in model.parameters()):
-        raise TypeError(f'{function}: model must be on the CPU so far; model.to("cpu") moves it')
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(p, p.requires_grad) for p in model.parameters()]
     model.eval()
@@ -35,16 +33,19 @@ def looked_at(function: str, model: Any) -> Iterator[None]:
 
 
 class Network:
-    """A model on pictures in 0..1: their mean and scale are applied first.
+    """A model on pictures in 0..1: they are brought to where the model is, and their mean and scale
+    are applied first.
 
     Attributes
     ----------
     shape : tuple of int
         C, H, W of the pictures that it was trained on, or None.
+    device : str
     """
 
     def __init__(self, function: str, model: Module) -> None:
         self.function, self.model = function, model
+        self.device = next((p.device for p in model.parameters()), "cpu")
         metadata = getattr(model, "metadata", None) or {}
         found = metadata.get("input_shape")
         self.shape = tuple(found) if found else None
@@ -55,7 +56,11 @@ class Network:
                 np.asarray(normalization[k], np.float32).reshape(1, -1, 1, 1)
                 for k in ("mean", "std")
             )
-            self._scale = (Tensor(1 / std), Tensor(-mean / std))
+            self._scale = (self.place(1 / std), self.place(-mean / std))
+
+    def place(self, array: np.ndarray, requires_grad: bool = False) -> Tensor:
+        """An array as a Tensor where the model is."""
+        return Tensor(Tensor(array).to(self.device).data, requires_grad=requires_grad)
 
     def picture_shape(self, shape: Any) -> tuple[int, ...]:
         """C, H, W as given, or by default as the model was trained."""
@@ -70,6 +75,8 @@ class Network:
 
     def normalized(self, x: Any) -> Any:
         """Pictures in 0..1 as the model takes them."""
+        if not isinstance(x, Tensor):
+            x = self.place(x)
         if self._scale is None:
             return x
         scale, shift = self._scale

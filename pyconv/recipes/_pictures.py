@@ -39,6 +39,20 @@ def one_picture(function: str, argument: str, value: Any) -> np.ndarray:
     return found
 
 
+def resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pictures, N×C×H×W, in another height and width: by Pillow, bicubic, which averages over the
+    pixels that become one."""
+    if x.shape[2:] == size:
+        return x
+    from PIL import Image
+
+    planes = [
+        np.asarray(Image.fromarray(p).resize(size[::-1], Image.Resampling.BICUBIC))
+        for p in x.reshape(-1, *x.shape[2:])
+    ]
+    return np.stack(planes).reshape(*x.shape[:2], *size)
+
+
 def sheet(images: np.ndarray, across: int | None = None, gap: int = 2) -> np.ndarray:
     """Pictures side by side, C×H×W; by default about as many rows as columns.
 

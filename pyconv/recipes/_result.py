@@ -94,8 +94,8 @@ class Result:
         save_picture(path, sheet(self.images))
 
 
-def save_picture(path: Any, picture: np.ndarray) -> None:
-    """Write a picture, C×H×W in 0..1."""
+def picture_format(path: Any) -> tuple[str, str]:
+    """The path as str, and Pillow's name of the format of its ending; or an error."""
     from PIL import Image
 
     name = path_of("save", path)
@@ -103,6 +103,14 @@ def save_picture(path: Any, picture: np.ndarray) -> None:
     form = Image.registered_extensions().get(ending)
     if form is None or form not in Image.SAVE:
         raise ValueError(f"save: Pillow writes no pictures with the ending {ending!r}: {name}")
+    return name, form
+
+
+def save_picture(path: Any, picture: np.ndarray) -> None:
+    """Write a picture, C×H×W in 0..1."""
+    from PIL import Image
+
+    name, form = picture_format(path)
     pixels = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
     packed = io.BytesIO()

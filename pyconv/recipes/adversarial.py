@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyconv import functional
-from pyconv.autograd import Tensor, no_grad
+from pyconv.autograd import no_grad
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.recipes import _ascent
@@ -314,9 +314,9 @@ def _projected(
 
 def _slope(network: Network, x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The probabilities, and the gradient of each picture's cross-entropy."""
-    image = Tensor(x.copy(order="K"), requires_grad=True)
+    image = network.place(x.copy(order="K"), requires_grad=True)
     scores = network(image)
-    functional.cross_entropy(scores, labels, reduction="sum").backward()
+    functional.cross_entropy(scores, network.place(labels), reduction="sum").backward()
     assert image.grad is not None
     return functional.softmax(scores.detach(), 1).numpy(), image.grad.numpy()
 

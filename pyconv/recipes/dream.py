@@ -11,7 +11,7 @@ from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.recipes import _ascent
 from pyconv.recipes._network import Network, looked_at
-from pyconv.recipes._pictures import one_picture
+from pyconv.recipes._pictures import one_picture, resized
 from pyconv.recipes._result import Result
 from pyconv.recipes._steps import steps_with_bar
 from pyconv.recipes._units import checked_unit
@@ -127,12 +127,14 @@ def dream(
         with steps_with_bar(len(sizes) * steps, "dream", progress) as bar:
             count = iter(bar)
             for octave, size in enumerate(sizes):
-                base = _resized(start, size)
-                x = base + _resized(changed, size)
+                base = resized(start, size)
+                x = base + resized(changed, size)
                 for _ in range(steps):
                     step = next(count)
                     side = max(size) if single else tile
-                    score, gradient = _gradient(objective, x, side, 0 if single else jitter, rng)
+                    score, gradient = _gradient(
+                        objective, x, side, 0 if single else jitter, rng, network.place
+                    )
                     history.append({"step": step, "octave": octave, "objective": score})
                     bar.set_postfix(objective=f"{score:.3g}")
                     if blur:
@@ -152,21 +154,8 @@ def _sizes(size: tuple[int, ...], octaves: int, scale: float) -> list[tuple[int,
     return [s for k, s in reversed(list(enumerate(found))) if k == 0 or min(s) >= 32]  # type: ignore[misc]
 
 
-def _resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """By Pillow, which averages over the pixels that become one."""
-    if x.shape[2:] == size:
-        return x
-    from PIL import Image
-
-    planes = [
-        np.asarray(Image.fromarray(p).resize(size[::-1], Image.Resampling.BICUBIC))
-        for p in x.reshape(-1, *x.shape[2:])
-    ]
-    return np.stack(planes).reshape(*x.shape[:2], *size)
-
-
 def _gradient(
-    objective: Any, x: np.ndarray, tile: int, jitter: int, rng: np.random.Generator
+    objective: Any, x: np.ndarray, tile: int, jitter: int, rng: np.random.Generator, place: Any
 ) -> tuple[float, np.ndarray]:
     """Value and gradient, tile by tile on a grid that is shifted at random."""
     height, width = x.shape[2:]
@@ -176,7 +165,7 @@ def _gradient(
     value = 0.0
     for rows in _parts(height, tile):
         for columns in _parts(width, tile):
-            part = Tensor(np.ascontiguousarray(rolled[:, :, rows, columns]), requires_grad=True)
+            part = place(np.ascontiguousarray(rolled[:, :, rows, columns]), requires_grad=True)
             found = objective(part)
             found.backward()
             value += float(found)

@@ -68,7 +68,7 @@ class Loss:
     def __call__(self, x: Any) -> tuple[Tensor, dict[str, float]]:
         """The total, and its parts as numbers."""
         found = self.network.features(x, list(dict.fromkeys([*self.content, *self.style])))
-        zero = Tensor(np.zeros((), np.float32))
+        zero = self.network.place(np.zeros((), np.float32))
         content = style = zero
         for layer, wanted in self.content.items():
             content = content + _distance(found[layer], wanted)
@@ -185,7 +185,7 @@ def transfer(
         layer, layers = default_layers(network, x.shape, content_layer, style_layers)
         loss = make_loss(name, network, x, y, layer, layers, layer_weights, alpha, beta)
         rng = np.random.default_rng(check.integer(name, "seed", seed, 0))
-        picture = _ascent.Fourier(x.shape, rng)
+        picture = _ascent.Fourier(x.shape, rng, network.place)
         if start == "content":
             picture.set_image(x)
 

@@ -115,7 +115,7 @@ def ascent(
         units = [checked_unit(name, u, probe, layer) for u in listed]
         if not units:
             raise ValueError(f"{name}: unit is an empty sequence")
-        picture = _ascent.PARAMETRIZATIONS[parametrization]((len(units), *size), rng)
+        picture = _ascent.PARAMETRIZATIONS[parametrization]((len(units), *size), rng, network.place)
         most = min(jitter, (min(size[1:]) - 1) // 2)
         optimizer = Adam([picture.values], lr=rate)
         history = []
@@ -140,7 +140,7 @@ def ascent(
                 optimizer.step()
                 picture.settle()
                 if blur:
-                    picture.values.data[...] = _ascent.blurred(picture.values.data, blur)
+                    picture.blur(blur)
         images = np.ascontiguousarray(picture.image().numpy(), np.float32)
     return Result(images, history, [f"{layer} {name_of(u)}" for u in units])
 
@@ -219,7 +219,7 @@ def invert(
             scale = float((target * target).sum())
             if scale == 0:
                 raise ValueError(f"{name}: layer {one!r} is zero for this picture")
-            found = _ascent.PARAMETRIZATIONS[parametrization](wanted.shape, rng)
+            found = _ascent.PARAMETRIZATIONS[parametrization](wanted.shape, rng, network.place)
             optimizer = Adam([found.values], lr=rate)
             with steps_with_bar(steps, f"invert {one}", progress) as bar:
                 for step in bar:
