@@ -456,3 +456,80 @@ def test_figures_have_pictures_and_curves(net, picture):
 def test_bad_input_is_named(call, error, message, net, picture):
     with pytest.raises(error, match=message):
         call(net, picture)
+
+
+def test_training_against_attacks_makes_a_network_harder_to_deceive():
+    """Fashion-MNIST, a part: trousers, dresses, sandals and bags."""
+    from pyconv import Trainer, manual_seed, optim
+    from pyconv.data import DataLoader, load_dataset
+
+    data = load_dataset("fashion-mnist")
+
+    def part(split: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = np.flatnonzero(np.isin(split.y, (1, 3, 5, 8)))[:n]
+        return split.x[chosen].astype(np.float32) / 255, np.searchsorted(
+            [1, 3, 5, 8], split.y[chosen]
+        )
+
+    train, test = part(data.train, 600), part(data.test, 200)
+    manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(16 * 49, 4),
+    )  # fmt: skip
+    loader = DataLoader(train, 32, shuffle=True)
+    Trainer(model, optim.Adam(model.parameters(), lr=3e-3), progress=False).fit(loader, epochs=4)
+    options = dict(epsilon=0.1, rate=3e-3, progress=False)
+    found = adversarial.train(copy.deepcopy(model), train, test, **options)
+    assert found.before["clean"] > 0.9 and found.before["pgd"] < 0.6
+    assert found.after["pgd"] > found.before["pgd"] + 0.2 and found.after["clean"] > 0.85
+    assert found.after["pgd"] <= found.after["fgsm"] <= found.after["clean"]
+    again = adversarial.train(copy.deepcopy(model), train, test, **options)
+    assert again.after == found.after and np.array_equal(again.images, found.images)
+    # Of pictures that are left alone it learns less about attacks.
+    plain = adversarial.train(copy.deepcopy(model), train, test, share=0.0, **options)
+    assert plain.after["pgd"] < found.after["pgd"] - 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "match"),
+    [
+        ((), {}, TypeError, "train: pictures must be a pair of pictures and labels"),
+        ((0,), {}, ValueError, "one for each of 4 pictures, got int64 of shape"),
+        ((1,), {"share": 2.0}, ValueError, "share"),
+        ((1,), {"epochs": 0}, ValueError, "epochs"),
+    ],
+)
+def test_training_against_attacks_refuses(net, arguments, options, error, match):
+    x, y = np.zeros((4, 3, 8, 8), np.float32), np.zeros(4, np.int64)
+    pairs = [(x, y[:1]), (x, y)]
+    data = pairs[arguments[0]] if arguments else x
+    with pytest.raises(error, match=match):
+        adversarial.train(net, data, (x, y), progress=False, **options)
+
+
+def test_the_strip_of_a_dream_has_the_dreams(net, picture):
+    options = dict(steps=2, octaves=2, octave_scale=1.1, tile=32, seed=1, progress=False)
+    found = dream.strip(net, picture, "4", jitter=4, blur=0.7, **options)
+    assert found.titles == ["picture", "none", "blur", "jitter", "octaves", "all"]
+    np.testing.assert_array_equal(found.images[0], picture)
+    whole = dream.dream(net, picture, "4", jitter=4, blur=0.7, **options)
+    np.testing.assert_array_equal(found.images[5], whole.images[0])
+    none = dream.dream(net, picture, "4", octaves=1, steps=4, tile=32, jitter=0, blur=0.0, seed=1,
+                       progress=False)  # fmt: skip
+    np.testing.assert_array_equal(found.images[1], none.images[0])
+    assert len({image.tobytes() for image in found.images}) == 6
+
+
+def test_attacks_are_joined_and_the_model_is_asked(net, picture):
+    pictures = np.stack([picture, picture[:, ::-1]])
+    both = adversarial.pgd(net, pictures, steps=2, random_start=False, progress=False)
+    each = [
+        adversarial.pgd(net, one, steps=2, random_start=False, progress=False) for one in pictures
+    ]
+    found = adversarial.joined(each)
+    np.testing.assert_allclose(found.images, both.images, atol=1e-6)
+    assert found.after.tolist() == both.after.tolist() and found.queries == both.queries
+    shares = adversarial.probabilities(net)(both.images)
+    np.testing.assert_allclose(both.confidence, shares.max(1), rtol=1e-5)
+    assert net.training

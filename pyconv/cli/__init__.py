@@ -26,6 +26,10 @@ _COMMANDS = {
     "evaluate": "how right a trained network is on a data set",
     "predict": "which class a picture belongs to",
     "summary": "the layers of a network: shapes, parameters, multiply-adds, receptive fields",
+    "layers": "the names of a network's layers, as --layer takes them",
+    "visualize": "what a network sees: pictures that excite a unit, what a layer keeps, filters",
+    "dream": "a picture, changed until a network sees more of what it sees in it",
+    "attack": "pictures that deceive a network, and training against them",
     "bench": "how fast convolutions are, and how exact",
     "info": "what runs: version, processor, instruction set, threads",
 }

@@ -214,6 +214,22 @@ def save_figure(figure: Any, path: str) -> None:
     atomic_write(path, packed.getvalue())
 
 
+def class_index(text: str, classes: Sequence[str] | None) -> int:
+    """A class by its number or one of its names."""
+    if text.isdecimal():
+        return int(text)
+    wanted = text.lower().replace("_", " ")
+    for i, names in enumerate(classes or ()):
+        if wanted in (part.lower() for part in (names, *names.split(", "))):
+            return i
+    import difflib
+
+    known = [part for names in classes or () for part in names.split(", ")]
+    close = difflib.get_close_matches(text, known, 3)
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise UsageError(f"the network knows no class {text!r}{hint}")
+
+
 def print_json(values: dict[str, Any]) -> None:
     """One object in one line."""
     print(json.dumps(values))

@@ -63,18 +63,13 @@ def add_common(
     out: str,
     steps: int | None = None,
     size: int | None = 256,
-    size_help: str = "scale the picture so that its longer side has so many pixels",
+    size_help: str
+    | None = "scale the picture so that its longer side has so many pixels (default: %(default)s)",
 ) -> None:
     """``--size``, ``--steps``, ``--seed``, ``--out``, ``--quiet``, and `add_running`'s."""
     group = parser.add_argument_group("how much, and where to")
-    if size is not None:
-        group.add_argument(
-            "--size",
-            type=at_least(8),
-            default=size,
-            metavar="N",
-            help=f"{size_help} (default: %(default)s)",
-        )
+    if size_help is not None:
+        group.add_argument("--size", type=at_least(8), default=size, metavar="N", help=size_help)
     if steps is not None:
         group.add_argument(
             "--steps", type=at_least(1), default=steps, metavar="N", help="default: %(default)s"
@@ -153,19 +148,23 @@ def open_picture(name: str, channels: int = 3, size: int | None = None) -> np.nd
     scaled to `size`."""
     import numpy as np
 
-    from pyconv.data import read_picture, sample_picture, sample_pictures
     from pyconv.recipes._pictures import resized
 
-    if name in sample_pictures() and not os.path.exists(name):
-        found = sample_picture(name, channels)
-    else:
-        found = read_picture(name, channels)
-    picture = (found[None] / np.float32(255)).astype(np.float32)
+    picture = read(name, channels)[None].astype(np.float32) / np.float32(255)
     if size is not None:
         factor = size / max(picture.shape[2:])
         height, width = (max(round(n * factor), 1) for n in picture.shape[2:])
         picture = np.clip(resized(picture, (height, width)), 0, 1)
     return picture
+
+
+def read(name: str, channels: int, size: Any = None, resize: int | None = None) -> np.ndarray:
+    """`pyconv.data.read_picture` of a file, or of a picture that comes with pyconv."""
+    from pyconv.data import read_picture, sample_pictures
+    from pyconv.data.pictures import sample_path
+
+    sample = name in sample_pictures() and not os.path.exists(name)
+    return read_picture(sample_path(name) if sample else name, channels, size, resize)
 
 
 def channels_of(model: Module, metadata: dict[str, Any]) -> int:
@@ -184,16 +183,13 @@ def channels_of(model: Module, metadata: dict[str, Any]) -> int:
     return channels
 
 
-def finish(result: Any, arguments: argparse.Namespace, picture: Any = None, **known: Any) -> None:
-    """Write the picture (by default the result's images, side by side), say so, and as JSON."""
-    from pyconv.recipes._result import save_picture
-
-    if picture is None:
-        result.save(arguments.out)
-    else:
-        save_picture(arguments.out, picture)
+def finish(
+    result: Any, arguments: argparse.Namespace, across: int | None = None, **known: Any
+) -> None:
+    """Write the result's images side by side, so many `across`; say so, and as JSON."""
+    result.save(arguments.out, across)
     if arguments.figure is not None:
-        save_figure(result.figure(), arguments.figure)
+        save_figure(result.figure(across), arguments.figure)
     seconds = time.perf_counter() - arguments.begun
     print(f"{arguments.out} written, {seconds:.1f} s")
     if arguments.json:

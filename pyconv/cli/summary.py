@@ -13,6 +13,12 @@ _GREY = ("autoencoder", "lenet5", "mlp", "small_resnet")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``pyconv summary``."""
+    add_model_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """A model by its name or file, and the shape of its pictures."""
     parser.add_argument("model", metavar="MODEL", help="a model's name, or a file")
     parser.add_argument(
         "--input-shape",
@@ -28,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="an argument of the named model, such as num_classes=10; may be repeated",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -37,16 +42,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     import pyconv
 
-    model, natural = _find(arguments)
-    found = pyconv.summary(model, arguments.input_shape or natural)
+    model, size = find_model(arguments)
+    found = pyconv.summary(model, size)
     if arguments.json:
         print_json(asdict(found))
     else:
         print(found)
 
 
-def _find(arguments: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
-    """The model and the shape of its pictures."""
+def find_model(arguments: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
+    """The model that `add_model_arguments` asked for, and the shape of its pictures."""
     import os
 
     from pyconv import models
@@ -58,16 +63,20 @@ def _find(arguments: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
             model = models.build(name, **options)
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from None
-        return model, default_shape(name, model.architecture["arguments"])
+        made_for = default_shape(name, model.architecture["arguments"])
+        return model, arguments.input_shape or made_for
     if not os.path.exists(name):
         raise UsageError(f"{name!r} is neither a file nor one of {', '.join(models.names())}")
     if options:
         raise UsageError("--model-option is for a model's name, not for a file")
     model, metadata = load_model(name)
-    kind = metadata["architecture"]
-    return model, tuple(
-        metadata.get("input_shape") or default_shape(kind["name"], kind["arguments"])
-    )
+    wanted: Any = arguments.input_shape or metadata.get("input_shape")
+    if not wanted:
+        kind = metadata.get("architecture")
+        if not kind:
+            raise UsageError(f"{name} doesn't say which pictures it takes; give --input-shape")
+        wanted = default_shape(kind["name"], kind["arguments"])
+    return model, tuple(wanted)
 
 
 def default_shape(name: str, arguments: dict[str, Any]) -> tuple[int, ...]:

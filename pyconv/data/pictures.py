@@ -132,7 +132,12 @@ def sample_picture(name: str = "colosseum", channels: int = 3) -> np.ndarray:
         raise ValueError(
             f"sample_picture: there is no {name!r}; there are {', '.join(sample_pictures())}"
         )
-    return read_picture(os.path.join(_SAMPLES, name + _WEBP), channels)
+    return read_picture(sample_path(name), channels)
+
+
+def sample_path(name: str) -> str:
+    """Where one of `sample_pictures` is."""
+    return os.path.join(_SAMPLES, name + _WEBP)
 
 
 def read_folder(folder: str, size: Any = None) -> Dataset:

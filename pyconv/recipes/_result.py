@@ -36,8 +36,13 @@ class Result:
         """The first of the images, 1×C×H×W."""
         return self.images[:1]
 
-    def figure(self) -> Any:
+    def figure(self, across: int | None = None) -> Any:
         """The images with their titles and, behind them, the history.
+
+        Parameters
+        ----------
+        across : int, optional
+            Images in a row; by default up to 8.
 
         Returns
         -------
@@ -51,7 +56,7 @@ class Result:
         figure_type = _figure_type()
         curves = sorted({k for row in self.history for k, v in row.items() if _is_number(v)})
         curves = [name for name in curves if name != "step"]
-        across = min(len(self.images), 8) or 1
+        across = min(len(self.images), across or 8) or 1
         down = -(-len(self.images) // across)
         figure = figure_type(
             figsize=(2.2 * across + (4 if curves else 0), max(2.4 * down, 2.4)),
@@ -74,15 +79,18 @@ class Result:
                 points = [(i, r[name]) for i, r in enumerate(self.history) if name in r]
                 ax.plot(*zip(*points, strict=True))
                 ax.set_ylabel(name, fontsize=8)
+                ax.set_xlabel("step", fontsize=8)
         return figure
 
-    def save(self, path: Any) -> None:
+    def save(self, path: Any, across: int | None = None) -> None:
         """Write the images, side by side, in the format of the path's ending; as a whole or not
         at all.
 
         Parameters
         ----------
         path : str or path
+        across : int, optional
+            Images in a row; by default about as many as there are rows.
 
         Raises
         ------
@@ -91,7 +99,7 @@ class Result:
         OSError
             The folder is missing or can't be written.
         """
-        save_picture(path, sheet(self.images))
+        save_picture(path, sheet(self.images, across))
 
 
 def picture_format(path: Any) -> tuple[str, str]:

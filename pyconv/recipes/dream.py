@@ -16,7 +16,7 @@ from pyconv.recipes._result import Result
 from pyconv.recipes._steps import steps_with_bar
 from pyconv.recipes._units import checked_unit
 
-__all__ = ["dream"]
+__all__ = ["dream", "strip"]
 
 
 def dream(
@@ -146,6 +146,64 @@ def dream(
             for _ in count:
                 pass
     return Result(np.ascontiguousarray(x, np.float32), history, [layer])
+
+
+def strip(
+    model: Module,
+    picture: Any,
+    layer: str,
+    unit: Any = None,
+    *,
+    octaves: int = 4,
+    jitter: int = 16,
+    blur: float = 0.5,
+    steps: int = 10,
+    **options: Any,
+) -> Result:
+    """What the regularisers of `dream` do: without any, with each by itself, with all.
+
+    Parameters
+    ----------
+    model, picture, layer, unit, octaves, jitter, blur, steps
+        As `dream` has them. Without octaves there are as many steps, all in the full size.
+    **options
+        Of `dream`.
+
+    Returns
+    -------
+    Result
+        Six pictures: the original, "none", "blur", "jitter", "octaves", "all".
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `dream`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pyconv import models
+    >>> from pyconv.recipes import dream
+    >>> x = np.random.default_rng(0).random((1, 64, 64), np.float32)
+    >>> dream.strip(models.lenet5(), x, "0", octaves=2, steps=2, progress=False).titles
+    ['picture', 'none', 'blur', 'jitter', 'octaves', 'all']
+    """
+    start = one_picture("strip", "picture", picture)
+    check.integer("strip", "octaves", octaves, 1)
+    check.integer("strip", "steps", steps, 1)
+    several = len(_sizes(start.shape[2:], octaves, float(options.get("octave_scale", 1.4))))
+    none = {"octaves": 1, "steps": steps * several, "jitter": 0, "blur": 0.0}
+    every = {"octaves": octaves, "steps": steps, "jitter": jitter, "blur": blur}
+    ways = {
+        "none": none, "blur": {**none, "blur": blur}, "jitter": {**none, "jitter": jitter},
+        "octaves": {**none, "octaves": octaves, "steps": steps}, "all": every,
+    }  # fmt: skip
+    images, history = [start], []
+    for title, way in ways.items():
+        found = dream(model, start, layer, unit, **way, **options)  # type: ignore[arg-type]
+        images.append(found.image)
+        history += [{**row, "regularisers": title} for row in found.history]
+    return Result(np.concatenate(images), history, ["picture", *ways])
 
 
 def _sizes(size: tuple[int, ...], octaves: int, scale: float) -> list[tuple[int, int]]:
