@@ -64,7 +64,7 @@ def size(path: str) -> tuple[int, int]:
         (("visualize", "--steps", "2"), (100, 100)),  # 9 pictures of 32, 2 between
         (("visualize", "--unit", "lion", "2", "--steps", "2"), (66, 32)),
         (("visualize", "--layer", "0", "--unit", "1", "2,3,4", "--steps", "2"), (66, 32)),
-        (("visualize", "--method", "filters"), (10 - 2, 10 - 2)),  # 4 of 3×3
+        (("visualize", "--method", "filters"), (2 * 63 + 2, 2 * 63 + 2)),  # 4 of 3×3
         (("visualize", "--method", "invert", "--layer", "0", "--steps", "2"), (66, 21)),
         (("visualize", "--method", "activations", "--layer", "0", "1", "--channels", "3",
           "--size", "64"), (64 * 3 + 4, 42 * 2 + 2)),
@@ -135,7 +135,7 @@ def test_attacks_on_a_data_set_and_training_against_them(capsys):
                  "--epochs", "30", "--batch-size", "8", "--quiet"]) == 0  # fmt: skip
     common = ("--model", "model.safetensors", "--data", "pictures")
     found = run(capsys, "attack", *common, "--count", "8", "--epsilon", "0.4")
-    assert len(found["before"]) == 8 and size("attack.png")[0] == 12 * 6 + 10
+    assert len(found["before"]) == 8 and size("attack.png")[0] == 60 * 6 + 10
     assert found["success"] > 0.5
     trained = run(capsys, "attack", *common, "--train", "robust.safetensors")
     assert trained["after"]["pgd"] <= trained["after"]["clean"]

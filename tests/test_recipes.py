@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyconv import Tensor, functional, nn, no_grad
+from pyconv import Tensor, nn
 from pyconv.recipes import _ascent, adversarial, dream, style, visualize
 from pyconv.recipes._pictures import sheet
 
@@ -33,11 +33,7 @@ def picture(rng: np.random.Generator) -> np.ndarray:
 
 def calls(net: nn.Module, x: np.ndarray) -> dict[str, Any]:
     """Every recipe that changes a picture, in few steps."""
-    judge = copy.deepcopy(net).eval()
-
-    def predict(batch: np.ndarray) -> np.ndarray:
-        with no_grad():
-            return functional.softmax(judge(batch), 1).numpy()
+    predict = adversarial.probabilities(copy.deepcopy(net))
 
     return {
         "ascent": lambda **o: visualize.ascent(net, "4", [1, 3], shape=x.shape, steps=3, **o),

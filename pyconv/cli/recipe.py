@@ -28,6 +28,7 @@ TRAINED = "model.safetensors"  # what `pyconv train` writes
 SAMPLES = "colosseum, gateway_of_india, great_wall, machu_picchu, cafe_terrace_at_night, \
 church_at_auvers"
 PICTURE_HELP = "a file in any format that Pillow reads, or one that comes with pyconv"
+_SMALL = 32  # pixels; what is less is hard to see
 EPILOG = f"""pictures that come with pyconv, by name (the first four are photographs):
   {SAMPLES}
 
@@ -186,8 +187,10 @@ def channels_of(model: Module, metadata: dict[str, Any]) -> int:
 def finish(
     result: Any, arguments: argparse.Namespace, across: int | None = None, **known: Any
 ) -> None:
-    """Write the result's images side by side, so many `across`; say so, and as JSON."""
-    result.save(arguments.out, across)
+    """Write the result's images side by side, so many `across`, small ones enlarged; say so, and as
+    JSON."""
+    side = max(result.images.shape[2:])
+    result.save(arguments.out, across, 1 if side >= _SMALL else 2 * _SMALL // side)
     if arguments.figure is not None:
         save_figure(result.figure(across), arguments.figure)
     seconds = time.perf_counter() - arguments.begun

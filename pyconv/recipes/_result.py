@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyconv.io.files import atomic_write, path_of
+from pyconv.kernels import _checks as check
 from pyconv.recipes._pictures import sheet
 
 
@@ -82,7 +83,7 @@ class Result:
                 ax.set_xlabel("step", fontsize=8)
         return figure
 
-    def save(self, path: Any, across: int | None = None) -> None:
+    def save(self, path: Any, across: int | None = None, scale: int = 1) -> None:
         """Write the images, side by side, in the format of the path's ending; as a whole or not
         at all.
 
@@ -91,6 +92,8 @@ class Result:
         path : str or path
         across : int, optional
             Images in a row; by default about as many as there are rows.
+        scale : int
+            Each pixel becomes a square of so many.
 
         Raises
         ------
@@ -99,7 +102,9 @@ class Result:
         OSError
             The folder is missing or can't be written.
         """
-        save_picture(path, sheet(self.images, across))
+        check.integer("save", "scale", scale, 1)
+        images = self.images.repeat(scale, 2).repeat(scale, 3)
+        save_picture(path, sheet(images, across))
 
 
 def picture_format(path: Any) -> tuple[str, str]:

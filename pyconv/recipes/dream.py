@@ -136,7 +136,7 @@ def dream(
                         objective, x, side, 0 if single else jitter, rng, network.place
                     )
                     history.append({"step": step, "octave": octave, "objective": score})
-                    bar.set_postfix(objective=f"{score:.3g}")
+                    bar.set_postfix(objective=f"{score:.3g}", refresh=False)
                     if blur:
                         gradient = _ascent.blurred(gradient, blur)
                     magnitude = float(np.abs(gradient).mean())

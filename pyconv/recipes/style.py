@@ -373,7 +373,7 @@ def minimize(
             value.backward()
             if len(history) < steps:
                 history.append({"step": len(history), **parts})
-                bar.set_postfix(loss=f"{parts['loss']:.3g}")
+                bar.set_postfix(loss=f"{parts['loss']:.3g}", refresh=False)
                 bar.update()
             return value
 

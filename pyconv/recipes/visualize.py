@@ -127,7 +127,7 @@ def ascent(
                 values = [float(a) for a in excited]
                 mean = float(np.mean(values))
                 history.append({"step": step, "activation": mean, "activations": values})
-                bar.set_postfix(activation=f"{mean:.3g}")
+                bar.set_postfix(activation=f"{mean:.3g}", refresh=False)
                 if until is not None and min(values) >= until:
                     break
                 loss = -sum(excited[1:], excited[0])
@@ -227,7 +227,7 @@ def invert(
                     away = network.features(x, [one])[one] - target
                     distance = (away * away).sum() / scale
                     history.append({"step": step, "layer": one, "distance": float(distance)})
-                    bar.set_postfix(distance=f"{float(distance):.3g}")
+                    bar.set_postfix(distance=f"{float(distance):.3g}", refresh=False)
                     optimizer.zero_grad()
                     (distance + weight * _ascent.total_variation(x)).backward()
                     optimizer.step()

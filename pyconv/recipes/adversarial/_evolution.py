@@ -102,7 +102,7 @@ def evolution(
             best = int(fitness.argmax())
             row = {"best": float(fitness[best]), "mean": float(fitness.mean())}
             history.append({"step": step, **row})
-            bar.set_postfix(best=f"{row['best']:.3g}")
+            bar.set_postfix(best=f"{row['best']:.3g}", refresh=False)
             if (answers[best].argmax() == wanted) == (target is not None):
                 break
             # The fitter are chosen more often; the fittest lives on as it is.
@@ -216,7 +216,7 @@ def pixels(
             history.append(
                 {"step": step, "best": float(fitness[best]), "mean": float(fitness.mean())}
             )
-            bar.set_postfix(best=f"{fitness[best]:.3g}")
+            bar.set_postfix(best=f"{fitness[best]:.3g}", refresh=False)
             if (answers[best].argmax() == wanted) == (target is not None):
                 break
             three = np.stack([rng.permutation(population - 1)[:3] for _ in range(population)])

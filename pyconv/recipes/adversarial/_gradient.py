@@ -98,7 +98,7 @@ def gradient(
                 done = (reached >= probability) & (shares.argmax(1) == wanted)
                 row = {"probability": float(reached.mean()), "size": float(_size(now - x).mean())}
                 history.append({"step": step, **row})
-                bar.set_postfix(probability=f"{row['probability']:.3g}")
+                bar.set_postfix(probability=f"{row['probability']:.3g}", refresh=False)
                 if done.all():
                     break
                 length = _size(slope)
@@ -264,7 +264,7 @@ def _projected(
                 chosen = shares[np.arange(len(x)), wanted]
                 loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
                 history.append({"step": step, "loss": loss, "success": float(won.mean())})
-                bar.set_postfix(success=f"{won.mean():.0%}")
+                bar.set_postfix(success=f"{won.mean():.0%}", refresh=False)
                 if norm == "inf":
                     away = np.clip(now - x + sign * rate * np.sign(slope), -epsilon, epsilon)
                 else:

@@ -1,0 +1,89 @@
+"""Recipes on "cuda" against the same on the CPU: a step or two of each."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+from backends import on_device
+from test_recipes import NAMES, calls
+
+import pyconv
+from pyconv import manual_seed, nn
+from pyconv.recipes import adversarial, visualize
+
+pytestmark = on_device
+
+# The networks have sums of at most 8 * 9 terms, and some of them in a row; a picture moves by at
+# most rate * steps, in proportion to gradients that were divided by their own size.
+TOLERANCE = 1e-4
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    """Smooth, so that rounding makes no other choice."""
+    manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Sigmoid(), nn.AvgPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1), nn.Sigmoid(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(12, 5),
+    ).eval()  # fmt: skip
+
+
+@pytest.fixture
+def picture(rng: np.random.Generator) -> np.ndarray:
+    return 0.1 + 0.8 * rng.random((3, 20, 16), np.float32)
+
+
+def same(found: Any, expected: Any) -> None:
+    """Pictures and history."""
+    assert type(found) is type(expected) and found.titles == expected.titles
+    np.testing.assert_allclose(found.images, expected.images, rtol=0, atol=TOLERANCE)
+    for row, wanted in zip(found.history, expected.history, strict=True):
+        assert row.keys() == wanted.keys()
+        for key, value in wanted.items():
+            if isinstance(value, (int, float)) and key != "seconds":
+                assert row[key] == pytest.approx(value, rel=1e-3, abs=1e-5), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_gives_the_same_picture(name, net, picture):
+    on_gpu = copy.deepcopy(net).to("cuda")
+    found = calls(on_gpu, picture)[name](progress=False)
+    assert isinstance(found.images, np.ndarray)
+    assert {p.device for p in on_gpu.parameters()} == {"cuda:0"}
+    same(found, calls(net, picture)[name](progress=False))
+
+
+def test_filters_and_activations(net, picture):
+    on_gpu = copy.deepcopy(net).to("cuda")
+    same(visualize.filters(on_gpu), visualize.filters(net))
+    found = [visualize.activations(m, picture, ["0", "4"], channels=3) for m in (on_gpu, net)]
+    same(*found)
+
+
+def test_mean_and_scale(net, picture):
+    net.__dict__["metadata"] = {"normalization": {"mean": [0.2, 0.4, 0.6], "std": [0.5, 0.2, 2.0]}}
+    on_gpu = copy.deepcopy(net).to("cuda")
+    same(*(adversarial.pgd(m, picture, steps=1, progress=False) for m in (on_gpu, net)))
+
+
+def test_a_network_of_onnx(net, picture, tmp_path):
+    pytest.importorskip("onnx", reason='needs onnx: pip install "pyconv[onnx]"')
+    pyconv.save_onnx(net, tmp_path / "net.onnx", picture.shape)
+    loaded = pyconv.load_onnx(tmp_path / "net.onnx")
+    layer = next(name for name, m in loaded.named_modules() if isinstance(m, nn.Conv2d))
+    options: dict[str, Any] = dict(shape=picture.shape, steps=2, progress=False)
+    on_gpu = copy.deepcopy(loaded).to("cuda")
+    same(*(visualize.ascent(m, layer, 1, **options) for m in (on_gpu, loaded)))
+
+
+def test_adversarial_training(net, rng):
+    x, y = rng.random((6, 3, 8, 8), np.float32), np.arange(6) % 5
+    options: dict[str, Any] = dict(epochs=1, steps=1, batch_size=6, progress=False)
+    on_gpu = copy.deepcopy(net).to("cuda")
+    found = [adversarial.train(m, (x, y), (x, y), **options) for m in (on_gpu, net)]
+    same(*found)
+    assert found[0].after == found[1].after
