@@ -89,6 +89,13 @@ def test_a_command_writes_the_same_picture_twice(net, capsys, argv, shape):
     assert Path("one.png").read_bytes() == Path("two.png").read_bytes()
 
 
+def test_classes_by_name_and_number(net, capsys):
+    found = run(
+        capsys, "visualize", "--unit", "king_of_beasts", "2", "--steps", "1", "--model", net
+    )
+    assert found["titles"] == ["lion", "palace"]
+
+
 def test_a_figure_with_the_history(net, capsys):
     run(capsys, "visualize", "--model", net, "--steps", "2", "--figure", "figure.svg")
     assert "svg" in Path("figure.svg").read_text()[:400]
@@ -115,8 +122,11 @@ def test_a_network_of_onnx_with_mean_and_std(net, capsys):
     scale = ("--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25")
     argv = ("attack", "colosseum", "--method", "fgsm")
     found = run(capsys, *argv, "--model", "net.onnx", *scale, "--out", "a.png")
+    pyconv.save(pyconv.load(net), net, {"resize": None})
     own = run(capsys, *argv, "--model", net, "--out", "b.png")
-    assert found["before"] == own["before"]
+    assert found["last"]["loss"] == pytest.approx(own["last"]["loss"], rel=1e-4)
+    bare = run(capsys, *argv, "--model", "net.onnx", "--out", "b.png")
+    assert bare["last"]["loss"] != pytest.approx(own["last"]["loss"], rel=1e-2)
     assert "--mean and --std are given together" in refused(
         capsys, *argv, "--model", "net.onnx", *scale[:2]
     )

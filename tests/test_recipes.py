@@ -479,6 +479,7 @@ def test_training_against_attacks_makes_a_network_harder_to_deceive():
     found = adversarial.train(copy.deepcopy(model), train, test, **options)
     assert found.before["clean"] > 0.9 and found.before["pgd"] < 0.6
     assert found.after["pgd"] > found.before["pgd"] + 0.2 and found.after["clean"] > 0.85
+    assert found.before["pgd"] < found.before["fgsm"] < found.before["clean"]
     assert found.after["pgd"] <= found.after["fgsm"] <= found.after["clean"]
     again = adversarial.train(copy.deepcopy(model), train, test, **options)
     assert again.after == found.after and np.array_equal(again.images, found.images)
