@@ -87,3 +87,18 @@ def test_adversarial_training(net, rng):
     found = [adversarial.train(m, (x, y), (x, y), **options) for m in (on_gpu, net)]
     same(*found)
     assert found[0].after == found[1].after
+
+
+def test_a_command_with_device_cuda(tmp_path, monkeypatch):
+    from pyconv import models
+    from pyconv.cli import main
+    from pyconv.data import read_picture
+
+    monkeypatch.chdir(tmp_path)
+    pyconv.save(models.lenet5(), "net.safetensors", {"input_shape": [1, 28, 28]})
+    for device in ("cpu", "cuda"):
+        argv = ["attack", "colosseum", "--method", "fgsm", "--model", "net.safetensors", "--quiet"]
+        assert main([*argv, "--device", device, "--out", f"{device}.png"]) == 0
+    cpu, cuda = (read_picture(f"{device}.png").astype(int) for device in ("cpu", "cuda"))
+    # A gradient of about nothing may have another sign: some pixels of 28 * 28.
+    assert (abs(cpu - cuda) > 1).mean() < 0.02
