@@ -1,17 +1,22 @@
 # make demo    builds pyconv in a virtual environment of its own and trains on real pictures
 # make test    builds it there and runs the tests
+# make docs    builds it there and makes the site, build/docs/index.html
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test install clean
+.PHONY: demo test docs install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/pyconv train --plot fashion_history.png
 
 test: $(VENV)/.installed-test
 	$(BIN)/pytest
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 install: $(VENV)/.installed
 
@@ -27,6 +32,10 @@ $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 
 $(VENV)/.installed-test: $(VENV)/.created $(SOURCES)
 	$(BIN)/pip install --quiet --disable-pip-version-check '.[test]' -C cmake.define.PYCONV_EMULATION=ON
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/.created $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check '.[docs]'
 	touch $@ $(VENV)/.installed
 
 clean:

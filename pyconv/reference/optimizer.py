@@ -9,7 +9,7 @@ import numpy as np
 
 
 def grad_norm(arrays: Sequence[np.ndarray], order: float = 2) -> float:
-    """(sum |g|^order)^(1 / order) over all entries of all arrays, in float64; inf: the largest.
+    """``(sum |g|^order)^(1 / order)`` over all entries of all arrays, in float64; inf: the largest.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def adam_step(
         m = b1 m + (1 - b1) g        v = b2 v + (1 - b2) g^2
         parameter -= lr (m / (1 - b1^step)) / (sqrt(v / (1 - b2^step)) + eps)
 
-    With `decoupled` the weights decay by themselves, parameter *= 1 - lr weight_decay, and g is
+    With `decoupled` the weights decay by themselves, ``parameter *= 1 - lr weight_decay``, and g is
     the gradient (AdamW: Loshchilov and Hutter, 2019).
 
     Examples
