@@ -34,9 +34,11 @@ $(VENV)/.installed-test: $(VENV)/.created $(SOURCES)
 	$(BIN)/pip install --quiet --disable-pip-version-check '.[test]' -C cmake.define.PYCONV_EMULATION=ON
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-docs: $(VENV)/.created $(SOURCES)
-	$(BIN)/pip install --quiet --disable-pip-version-check '.[docs]'
-	touch $@ $(VENV)/.installed
+# The pyconv that was built for the tests will do, too.
+$(VENV)/.installed-docs: $(VENV)/.created $(SOURCES) docs/requirements.txt
+	test -e $(VENV)/.installed-test || $(MAKE) install
+	$(BIN)/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	touch $@
 
 clean:
 	rm -rf $(VENV) build
