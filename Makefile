@@ -1,12 +1,13 @@
 # make demo    builds pyconv in a virtual environment of its own and trains on real pictures
 # make test    builds it there and runs the tests
 # make docs    builds it there and makes the site, build/docs/index.html
+# make docs-pictures    runs the experiments in full, for the site's pictures
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs install clean
+.PHONY: demo test docs docs-pictures install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/pyconv train --plot fashion_history.png
@@ -17,6 +18,9 @@ test: $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
+
+docs-pictures: $(VENV)/.installed
+	$(BIN)/python docs/make_pictures.py
 
 install: $(VENV)/.installed
 
