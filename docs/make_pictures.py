@@ -1,27 +1,40 @@
-"""Run the experiments in full: what the site shows.
+"""Run the experiments and the recipes in full: what the site shows.
 
 python docs/make_pictures.py [NAME ...]
 
 For each of examples/, or those that are named: docs/pictures/NAME.png is what it draws and
-docs/pictures/NAME.txt what it prints.
+docs/pictures/NAME.txt what it prints. For each picture of docs/recipes.md the command under it is
+run; that needs the extra "models".
 """
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
+FIGURE = re.compile(r"```\{figure\} pictures/(\S+)\n.*?`pyconv (.*?)`", re.S)
 LEFT_OUT = ("first_script",)  # which shows nothing but how to begin
 
 
 def main(names: list[str]) -> int:
-    """The number of experiments that failed."""
-    found = sorted(path.stem for path in (ROOT / "examples").glob("[!_]*.py"))
+    """The number of those that failed."""
+    experiments = sorted(path.stem for path in (ROOT / "examples").glob("[!_]*.py"))
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    recipes = {Path(file).stem: (file, command) for file, command in FIGURE.findall(page)}
     failed = 0
-    for name in names or [name for name in found if name not in LEFT_OUT]:
+    for name in names or [name for name in (*experiments, *recipes) if name not in LEFT_OUT]:
+        if name in recipes:
+            file, arguments = recipes[name]
+            command = [sys.executable, "-m", "pyconv", *shlex.split(arguments), "--quiet"]
+            print(name, flush=True)
+            out = str(PICTURES / file)
+            failed += bool(subprocess.run([*command, "--out", out], cwd=ROOT).returncode)
+            continue
         script = ROOT / "examples" / f"{name}.py"
         command = [sys.executable, str(script)]
         if "options.plot" in script.read_text(encoding="utf-8"):
