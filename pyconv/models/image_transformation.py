@@ -9,7 +9,7 @@ from pyconv.functional._common import as_tensor
 from pyconv.kernels import _checks as check
 from pyconv.models._registry import builder, count
 
-_NORMS: dict[str, type[nn.Module]] = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
+_NORMS: dict[str, Any] = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
 _LEAST = 5  # a side of fewer pixels can't be mirrored at its edges
 
 
@@ -35,15 +35,7 @@ class TransformerNet(nn.Module):
             )
         self.stem = _stage(norm, channels, wide, 9)
         self.down = nn.ModuleList([_stage(norm, wide * n, wide * 2 * n, 3, 2) for n in (1, 2)])
-        body = [
-            nn.Residual(
-                nn.Sequential(
-                    *_stage(norm, 4 * wide, 4 * wide, 3), *list(_stage(norm, 4 * wide, 4 * wide, 3))[:2]
-                )
-            )
-            for _ in range(blocks)
-        ]
-        self.blocks = nn.Sequential(*body)
+        self.blocks = nn.Sequential(*[_block(norm, 4 * wide) for _ in range(blocks)])
         self.up = nn.ModuleList([_stage(norm, wide * 2 * n, wide * n, 3) for n in (2, 1)])
         self.head = nn.Conv2d(wide, out, 9, padding=4, padding_mode="reflect")
 
@@ -77,6 +69,12 @@ def _stage(
         _NORMS[norm](out_channels, affine=True),
         nn.ReLU(),
     )  # fmt: skip
+
+
+def _block(norm: str, channels: int) -> nn.Residual:
+    """Two convolutions; no ReLU after the second or the sum."""
+    first, second = (_stage(norm, channels, channels, 3) for _ in range(2))
+    return nn.Residual(nn.Sequential(*first, *list(second)[:2]))
 
 
 @builder

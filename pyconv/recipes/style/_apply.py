@@ -30,7 +30,8 @@ def apply(net: Module, picture: Any) -> Result:
     Raises
     ------
     TypeError, ValueError
-        A picture out of 0..1, or with other channels than the network takes.
+        A picture out of 0..1, or with other channels than the network takes; a network that makes
+        no pictures.
 
     Examples
     --------
@@ -43,5 +44,9 @@ def apply(net: Module, picture: Any) -> Result:
     x = as_pictures("apply", "picture", picture)
     with looked_at("apply", net), no_grad():
         place = Network("apply", net).place
-        images = [net(place(x[i : i + 1])).numpy() for i in range(len(x))]
-    return Result(np.ascontiguousarray(np.concatenate(images), np.float32))
+        found = [net(place(x[i : i + 1])).numpy() for i in range(len(x))]
+    if found[0].ndim != 4 or found[0].shape[1] not in (1, 3):
+        raise ValueError(
+            f"apply: net must make a picture of a picture, its output has shape {found[0].shape}"
+        )
+    return Result(np.concatenate(found).clip(0, 1).astype(np.float32))

@@ -57,8 +57,8 @@ class Crops:
             y = one_picture(self.function, f"content[{i}]", self.targets[i])[0]
             if y.shape != x.shape or short < self.size:
                 raise ValueError(
-                    f"{self.function}: pictures[{i}] and content[{i}] must be of one size, at least "
-                    f"{self.size}×{self.size}, got {x.shape[1:]} and {y.shape[1:]}"
+                    f"{self.function}: pictures[{i}] and content[{i}] must be of one size, at "
+                    f"least {self.size}×{self.size}, got {x.shape[1:]} and {y.shape[1:]}"
                 )
         top, left = (int(rng.integers(n - side + 1)) for n in x.shape[1:])
         turned = bool(rng.integers(2))

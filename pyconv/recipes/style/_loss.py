@@ -106,14 +106,20 @@ def default_model() -> Module:
 
 
 def default_layers(
-    network: Network, shape: Sequence[int], content: str | None, style: Sequence[str] | None
+    network: Network,
+    shape: Sequence[int],
+    content: str | None,
+    style: Sequence[str] | None,
+    shallow: bool = False,
 ) -> tuple[str, list[str]]:
     """The content layer and the style layers. By default the style layers are, of the container
     with the most numbered modules, the last one of each size of activations, up to five; the
-    content layer is the one in their middle."""
+    content layer is the one in their middle. `shallow` leaves the deepest of three or more out."""
     if content is not None and style is not None:
         return content, list(style)
     found = _blocks(network, shape)
+    if shallow and len(found) > 2:
+        found = found[:-1]
     layers = list(style) if style is not None else found
     return content if content is not None else found[len(found) // 2], layers
 
@@ -152,14 +158,20 @@ def make_loss(
     alpha: float = 1.0,
     beta: float = 3.0,
     smooth: float = 1e-1,
+    pixels: float = 0.0,
+    shallow: bool = False,
 ) -> Loss:
     """The loss towards a style (or none, for a beta of 0), for pictures of a shape; arguments as
-    `transfer` has them, which are checked here."""
-    for argument, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
+    `transfer` and `train` have them, which are checked here."""
+    for argument, value in (
+        ("alpha", alpha), ("beta", beta), ("smooth", smooth), ("pixels", pixels),
+    ):  # fmt: skip
         check.number(function, argument, value, 0.0)
+    if alpha == beta == 0 and pixels:
+        return Loss(network, "", {}, alpha, beta, smooth)
     if alpha == beta == 0:
         raise ValueError(f"{function}: alpha and beta are both 0: nothing is to be reconstructed")
-    layer, layers = default_layers(network, shape, content_layer, style_layers)
+    layer, layers = default_layers(network, shape, content_layer, style_layers, shallow)
     if beta and not layers:
         raise ValueError(f"{function}: style_layers is empty")
     weights = [1 / len(layers)] * len(layers) if layer_weights is None else list(layer_weights)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyconv import random
+from pyconv import nn, random
 from pyconv.autograd import Tensor
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
@@ -32,11 +32,11 @@ def train(
     style_layers: Sequence[str] | None = None,
     layer_weights: Sequence[float] | None = None,
     alpha: float = 1.0,
-    beta: float = 3.0,
-    smooth: float = 1e-1,
+    beta: float = 10.0,
+    smooth: float = 1.0,
     pixels: float = 0.0,
     size: int = 128,
-    batch_size: int = 4,
+    batch_size: int = 2,
     steps: int = 2000,
     rate: float = 1e-3,
     checkpoint: Any = None,
@@ -64,10 +64,11 @@ def train(
         The fixed network whose layers are compared; by default the pretrained SqueezeNet of the
         extra "models".
     network : Module, optional
-        What is trained; by default ``models.transformer_net(width=16)`` with the pictures'
-        channels.
+        What is trained; by default ``models.transformer_net(width=16, blocks=3)`` with the'
+        pictures' channels.
     content_layer, style_layers, layer_weights, alpha, beta, smooth
-        As in `transfer`.
+        As in `transfer`; but by default without the deepest of the layers, whose style a network
+        learns late and by stripes that only the loss network takes for it.
     pixels : float
         Weight of the squared distance of the pixels from those of y_c, relative to these.
     size : int
@@ -128,7 +129,6 @@ def train(
         check.integer(name, argument, whole, 1)
     check.integer(name, "seed", seed, 0)
     check.number(name, "rate", rate, 0.0)
-    check.number(name, "pixels", pixels, 0.0)
     if not len(pictures):
         raise ValueError(f"{name}: pictures is empty")
     if content is not None and len(content) != len(pictures):
@@ -145,15 +145,16 @@ def train(
     aims: dict[str, Any] = {
         "content_layer": content_layer, "style_layers": style_layers,
         "layer_weights": layer_weights, "alpha": alpha, "beta": beta if style is not None else 0.0,
-        "smooth": smooth,
+        "smooth": smooth, "pixels": pixels,
     }  # fmt: skip
-    model = model if model is not None else default_model()
+    if model is None:
+        model = default_model() if alpha or aims["beta"] else nn.Identity()
     network = network if network is not None else _new(channels, seed)
     if not isinstance(network, Module):
         raise TypeError(f"{name}: network must be a Module, got {type(network).__name__}")
     with looked_at(name, model):
         judge = Network(name, model)
-        loss = make_loss(name, judge, (1, channels, size, size), painting, **aims)
+        loss = make_loss(name, judge, (1, channels, size, size), painting, shallow=True, **aims)
         notes = {
             "content_layer": loss.layer, "style_layers": [*loss.style],
             "layer_weights": [w for w, _ in loss.style.values()], "alpha": alpha, "beta": loss.beta,
@@ -233,7 +234,7 @@ def _new(channels: int, seed: int) -> Module:
     before = random.get_rng_state()
     random.manual_seed(seed)
     try:
-        return transformer_net(in_channels=channels, width=16)
+        return transformer_net(in_channels=channels, width=16, blocks=3)
     finally:
         random.set_rng_state(before)
 
