@@ -9,34 +9,23 @@ from pyconv.functional._common import as_tensor
 from pyconv.kernels import _checks as check
 from pyconv.models._registry import builder, count
 
-_NORMS: dict[str, Any] = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
 _LEAST = 5  # a side of fewer pixels can't be mirrored at its edges
 
 
 class TransformerNet(nn.Module):
     """Down by four, residual blocks, up again; built by `transformer_net`."""
 
-    def __init__(
-        self, num_classes: int | None, in_channels: int, width: int, blocks: int, norm: str,
-        skip: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, num_classes: int | None, in_channels: int, width: int, blocks: int) -> None:
         super().__init__()
         name = "transformer_net"
         channels = count(name, "in_channels", in_channels)
         out = channels if num_classes is None else count(name, "num_classes", num_classes)
         wide = count(name, "width", width)
         check.integer(name, "blocks", blocks, 0)
-        check.one_of(name, "norm", norm, tuple(_NORMS))
-        self.skip = check.boolean(name, "skip", skip)
-        if skip and out != channels:
-            raise ValueError(
-                f"{name}: with skip the output has the input's {channels} channels, got "
-                f"num_classes={out}"
-            )
-        self.stem = _stage(norm, channels, wide, 9)
-        self.down = nn.ModuleList([_stage(norm, wide * n, wide * 2 * n, 3, 2) for n in (1, 2)])
-        self.blocks = nn.Sequential(*[_block(norm, 4 * wide) for _ in range(blocks)])
-        self.up = nn.ModuleList([_stage(norm, wide * 2 * n, wide * n, 3) for n in (2, 1)])
+        self.stem = _stage(channels, wide, 9)
+        self.down = nn.ModuleList([_stage(wide * n, wide * 2 * n, 3, 2) for n in (1, 2)])
+        self.blocks = nn.Sequential(*[_block(4 * wide) for _ in range(blocks)])
+        self.up = nn.ModuleList([_stage(wide * 2 * n, wide * n, 3) for n in (2, 1)])
         self.head = nn.Conv2d(wide, out, 9, padding=4, padding_mode="reflect")
 
     def forward(self, x: Any) -> Any:
@@ -53,27 +42,24 @@ class TransformerNet(nn.Module):
         y = self.blocks(y)
         for stage, size in zip(self.up, reversed(sizes), strict=True):
             y = stage(functional.interpolate(y, size))
-        y = self.head(y)
-        return (x + y).clamp(0, 1) if self.skip else functional.sigmoid(y)
+        return functional.sigmoid(self.head(y))
 
 
-def _stage(
-    norm: str, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
-) -> nn.Sequential:
-    """Convolution of the mirrored image, normalisation, ReLU."""
+def _stage(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    """Convolution of the mirrored image, instance normalisation, ReLU."""
     return nn.Sequential(
         nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, kernel_size // 2,
             bias=False, padding_mode="reflect",
         ),
-        _NORMS[norm](out_channels, affine=True),
+        nn.InstanceNorm2d(out_channels, affine=True),
         nn.ReLU(),
     )  # fmt: skip
 
 
-def _block(norm: str, channels: int) -> nn.Residual:
+def _block(channels: int) -> nn.Residual:
     """Two convolutions; no ReLU after the second or the sum."""
-    first, second = (_stage(norm, channels, channels, 3) for _ in range(2))
+    first, second = (_stage(channels, channels, 3) for _ in range(2))
     return nn.Residual(nn.Sequential(*first, *list(second)[:2]))
 
 
@@ -83,13 +69,12 @@ def transformer_net(
     in_channels: int = 3,
     width: int = 32,
     blocks: int = 5,
-    norm: str = "instance",
-    skip: bool = False,
 ) -> TransformerNet:
     """The image transformation network: a picture in 0..1 in, one of the same size out.
 
     A convolution of 9×9, two of 3×3 that halve the size, residual blocks; twice the nearest
-    neighbours and a convolution of 3×3, and one of 9×9. Images are mirrored at their edges.
+    neighbours and a convolution of 3×3, and one of 9×9, squashed into 0..1. Images are mirrored at
+    their edges; all but the last are followed by instance normalisation and ReLU.
 
     Parameters
     ----------
@@ -99,14 +84,7 @@ def transformer_net(
     width : int
         Channels of the first layer; four times as many in the residual blocks.
     blocks : int
-        Residual blocks; five in the paper, and width 32.
-    norm : {"instance", "batch"}
-        "instance" takes a picture's contrast away, which is good for styles (Ulyanov, Vedaldi and
-        Lempitsky, Instance normalization: the missing ingredient for fast stylization, 2016);
-        "batch" keeps it.
-    skip : bool
-        The network computes what is added to its input, for tasks such as super-resolution; the
-        sum is clipped to 0..1. Otherwise the output is squashed into 0..1.
+        Residual blocks.
 
     Returns
     -------
@@ -121,9 +99,11 @@ def transformer_net(
     Notes
     -----
     Johnson, Alahi and Fei-Fei, Perceptual losses for real-time style transfer and
-    super-resolution (2016). Nearest neighbours and a convolution take the place of its transposed
-    convolutions, which leave checkerboards (Odena, Dumoulin and Olah, Deconvolution and
-    checkerboard artifacts, 2016).
+    super-resolution (2016); width 32 and five blocks are theirs. Instance normalisation, which
+    takes a picture's own contrast away, is in the place of their batch normalisation (Ulyanov,
+    Vedaldi and Lempitsky, Instance normalization: the missing ingredient for fast stylization,
+    2016); nearest neighbours and a convolution are in that of their transposed convolutions, which
+    leave checkerboards (Odena, Dumoulin and Olah, Deconvolution and checkerboard artifacts, 2016).
 
     Examples
     --------
@@ -133,4 +113,4 @@ def transformer_net(
     >>> net(np.full((1, 3, 17, 22), 0.5, np.float32)).shape
     (1, 3, 17, 22)
     """
-    return TransformerNet(num_classes, in_channels, width, blocks, norm, skip)
+    return TransformerNet(num_classes, in_channels, width, blocks)
