@@ -15,8 +15,10 @@ import pyconv
 from pyconv import models, nn
 from pyconv.cli import main
 from pyconv.recipes import style
+from pyconv.recipes._network import Network
 from pyconv.recipes._pictures import resized
 from pyconv.recipes.style._crops import Crops
+from pyconv.recipes.style._loss import make_loss
 
 LAYERS = dict(content_layer="2", style_layers=["1", "4"], smooth=0.1)
 
@@ -120,7 +122,7 @@ def test_a_resumed_training_ends_with_the_same_bits(judge: nn.Module, tmp_path: 
 
 
 def test_the_seed_gives_the_network(judge: nn.Module) -> None:
-    options = dict(model=judge, size=16, batch_size=1, steps=1, progress=False, **LAYERS)
+    options = dict(model=judge, size=16, batch_size=1, steps=1, rate=0.0, progress=False, **LAYERS)
     before = pyconv.random.get_rng_state()
 
     def weights(seed: int) -> np.ndarray:
@@ -156,6 +158,40 @@ def test_training_leaves_the_deepest_layer_out(judge: nn.Module) -> None:
     assert (found["content_layer"], found["style_layers"]) == ("4", ["1", "4"])
     found = style.train([blobs(0)], stripes(), model=judge, **options).metadata["style"]
     assert (found["content_layer"], found["style_layers"]) == ("4", ["1", "4"])
+
+
+def test_the_loss_of_a_batch_is_the_mean(judge: nn.Module) -> None:
+    """By its formula: content, Gram matrices with their weights, total variation."""
+    x, c, s = np.stack([blobs(0), blobs(1)]), blobs(2)[None], stripes()[None]
+    loss = make_loss(
+        "test", Network("test", judge), x.shape, s, content_layer="2", style_layers=["1", "4"],
+        layer_weights=[0.2, 0.7], alpha=2.0, beta=3.0, smooth=50.0,
+    )  # fmt: skip
+    total, parts = loss(pyconv.Tensor(x), loss.represent(np.concatenate([c, c])))
+
+    def seen(picture: np.ndarray) -> list[np.ndarray]:
+        found = pyconv.features(judge, picture, ["2", "1", "4"])
+        return [f.numpy().astype(np.float64) for f in found.values()]
+
+    def gram(f: np.ndarray) -> np.ndarray:
+        rows = f.reshape(f.shape[1], -1)
+        return rows @ rows.T / rows.shape[1]
+
+    def away(found: np.ndarray, wanted: np.ndarray) -> float:
+        return float(((found - wanted) ** 2).sum() / (wanted**2).sum())
+
+    expected = []
+    for picture in x:
+        mine = seen(picture[None])
+        y = picture.astype(np.float64)
+        variation = ((np.diff(y, axis=1) ** 2).sum() + (np.diff(y, axis=2) ** 2).sum()) / y[0].size
+        styles = [away(gram(a), gram(b)) for a, b in zip(mine[1:], seen(s)[1:], strict=True)]
+        expected.append([away(mine[0], seen(c)[0]), 0.2 * styles[0] + 0.7 * styles[1], variation])
+    content, styled, variation = np.mean(expected, axis=0)
+    assert parts["content"] == pytest.approx(content, rel=1e-4)
+    assert parts["style"] == pytest.approx(styled, rel=1e-4)
+    whole = 2 * content + 3 * styled + 50 * variation
+    assert parts["loss"] == float(total) == pytest.approx(whole, rel=1e-4)
 
 
 # -- squares of pictures --------------------------------------------------------------------------
@@ -227,6 +263,25 @@ def test_one_pass_over_pictures_of_any_size() -> None:
         np.testing.assert_array_equal(style.apply(net, x[i]).images[0], found.images[i])
     with pytest.raises(ValueError, match="net must make a picture of a picture, its output has"):
         style.apply(models.lenet5(), np.zeros((1, 28, 28), np.float32))
+
+
+def test_large_pictures_go_in_tiles() -> None:
+    """Without normalisation exactly; with it as nearly as tiles are alike; without a seam."""
+    x = np.random.default_rng(0).random((3, 150, 203), np.float32)
+    pyconv.manual_seed(0)
+    plain = nn.Sequential(
+        nn.Conv2d(3, 4, 9, 2, 4, padding_mode="reflect"), nn.ReLU(), nn.Upsample(size=None,
+        scale_factor=2), nn.Conv2d(4, 3, 5, padding=2), nn.Sigmoid(),
+    )  # fmt: skip
+    whole, tiles = (style.apply(plain, x[:, :, :202], tile=t).images for t in (1024, 48))
+    np.testing.assert_allclose(tiles, whole, atol=1e-6)
+    net = small()
+    net.head.weight.data[...] *= 8
+    whole, tiles = (style.apply(net, x, tile=t).images for t in (1024, 48))
+    assert tiles.shape == whole.shape and whole.std() > 0.1
+    away = np.abs(tiles - whole)
+    assert away.mean() < 0.03 * whole.std() and away.max() < 0.3 * whole.std()
+    assert not any(m._forward_hooks for m in net.modules())
 
 
 def test_comparison_with_optimised_pictures(judge: nn.Module) -> None:

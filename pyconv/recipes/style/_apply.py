@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from pyconv.autograd import no_grad
+from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.recipes._network import Network, looked_at
 from pyconv.recipes._pictures import as_pictures
 from pyconv.recipes._result import Result
+from pyconv.recipes.style._tiles import in_tiles
 
 
-def apply(net: Module, picture: Any) -> Result:
+def apply(net: Module, picture: Any, *, tile: int = 1024) -> Result:
     """What a network that `train` trained makes of a picture, in one pass.
 
     Parameters
@@ -21,6 +23,10 @@ def apply(net: Module, picture: Any) -> Result:
     net : Module
     picture : ndarray, C×H×W or N×C×H×W
         In 0..1, of any size.
+    tile : int
+        Side of the squares, in pixels, in which larger pictures are computed, so that their memory
+        is that of one (a network of width 16 takes 400 bytes a pixel). Instance normalisation then
+        has the means and variances of all of them, and the result differs a little.
 
     Returns
     -------
@@ -42,9 +48,13 @@ def apply(net: Module, picture: Any) -> Result:
     (1, 3, 20, 30)
     """
     x = as_pictures("apply", "picture", picture)
+    check.integer("apply", "tile", tile, 16)
     with looked_at("apply", net), no_grad():
         place = Network("apply", net).place
-        found = [net(place(x[i : i + 1])).numpy() for i in range(len(x))]
+        if max(x.shape[2:]) > tile:
+            found = [in_tiles(net, x[i : i + 1], tile, place) for i in range(len(x))]
+        else:
+            found = [net(place(x[i : i + 1])).numpy() for i in range(len(x))]
     if found[0].ndim != 4 or found[0].shape[1] not in (1, 3):
         raise ValueError(
             f"apply: net must make a picture of a picture, its output has shape {found[0].shape}"
