@@ -249,6 +249,7 @@ def test_it_starts_without_the_layers() -> None:
         (["train", "--model-option", "x"], "expected KEY=VALUE, got 'x'"),
         (["train", "--model", "x"], "--model must be one of"),
         (["train", "--model", "unet"], "--model unet is no classifier"),
+        (["train", "--model", "transformer_net"], "--model transformer_net is no classifier"),
         (["train", "--model-option", "x=1"], "small_resnet has no argument 'x'"),
         (["train", "--model-option", "width=0"], "width must be at least 1, got 0"),
         (["train", "--patience", "3", "--validation", "0"], "--patience needs a --validation"),

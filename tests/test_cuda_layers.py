@@ -286,6 +286,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "small_resnet": (lambda: models.small_resnet(3, 3, width=4), (2, 3, 16, 16)),
     "unet": (lambda: models.unet(2, in_channels=3, width=2, depth=2), (1, 3, 16, 16)),
     "autoencoder": (lambda: models.autoencoder(in_channels=1), (2, 1, 28, 28)),
+    "transformer_net": (lambda: models.transformer_net(None, 3, 4, 1), (2, 3, 13, 16)),
 }
 
 

@@ -257,6 +257,26 @@ def test_convolution_matrix_prints_and_draws(shown: Callable[..., str]) -> None:
     assert "9 weights at 36 positions; 44% are zeros" in text
 
 
+# -- super-resolution -----------------------------------------------------------------------------
+
+
+def test_super_resolution_beats_cubic_interpolation(example: ModuleType) -> None:
+    """On a photograph that was not learned from."""
+    net, history = example.learn(3, 60, 160)
+    assert history[-1]["step"] == 60 and "style" in history[-1]
+    sharp = example.photograph(example.TEST, 160)
+    blurry = example.blurred(sharp, 3)
+    found = example.style.apply(net, blurry).images[0]
+    assert found.shape == sharp.shape
+    assert example.psnr(found, sharp) > example.psnr(blurry, sharp) + 0.1
+
+
+def test_super_resolution_prints_and_draws(shown: Callable[..., str]) -> None:
+    text = shown("--steps 2 --size 128 --factor 2")
+    assert "colosseum, 2 times enlarged, after 2 steps" in text
+    assert "cubic interpolation" in text and "dB" in text
+
+
 # -- all ------------------------------------------------------------------------------------------
 
 

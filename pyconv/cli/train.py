@@ -349,7 +349,7 @@ def _model(settings: dict[str, Any], data: Dataset) -> Module:
     name, shape_ = settings["model"], data.train.x.shape[1:]
     if name not in models.names():
         raise UsageError(f"--model must be one of {', '.join(models.names())}, got {name!r}")
-    if name in ("autoencoder", "unet"):
+    if name in ("autoencoder", "transformer_net", "unet"):
         raise UsageError(f"--model {name} is no classifier")
     fitting: dict[str, Any] = {
         "num_classes": len(data.classes),

@@ -164,7 +164,7 @@ def one_layer(layers: list[str] | None) -> str | None:
 def blocks(model: Any, shape: tuple[int, ...]) -> list[str]:
     """The last layer of each size."""
     from pyconv.recipes._network import Network, looked_at
-    from pyconv.recipes.style import default_layers
+    from pyconv.recipes.style._loss import default_layers
 
     with looked_at("pyconv", model):
         return default_layers(Network("pyconv", model), shape, None, None)[1]

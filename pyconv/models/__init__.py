@@ -4,6 +4,7 @@ from pyconv.models._registry import arguments_of, build, names, pretrained_names
 from pyconv.models.dense import mlp
 from pyconv.models.efficientnet import EfficientNetLite, efficientnet_lite0
 from pyconv.models.encoder_decoder import UNet, autoencoder, unet
+from pyconv.models.image_transformation import TransformerNet, transformer_net
 from pyconv.models.lenet import lenet5
 from pyconv.models.mobilenet import MobileNetV2, mobilenet_v2
 from pyconv.models.resnet import ResNet, resnet18, resnet34, resnet50
@@ -16,6 +17,7 @@ __all__ = [
     "MobileNetV2",
     "ResNet",
     "SqueezeNet",
+    "TransformerNet",
     "UNet",
     "VGG",
     "arguments_of",
@@ -33,6 +35,7 @@ __all__ = [
     "resnet50",
     "small_resnet",
     "squeezenet1_1",
+    "transformer_net",
     "unet",
     "vgg11",
     "vgg16",

@@ -1,14 +1,13 @@
-"""Style transfer: the content of one picture in the manner of another."""
+"""Style transfer by optimisation: the picture is what is learned."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from pyconv.autograd import Tensor, no_grad
+from pyconv.autograd import Tensor
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.optim import LBFGS, Adam
@@ -17,71 +16,7 @@ from pyconv.recipes._network import Network, looked_at
 from pyconv.recipes._pictures import one_picture
 from pyconv.recipes._result import Result
 from pyconv.recipes._steps import steps_with_bar
-
-__all__ = ["gram", "reconstruct", "transfer"]
-
-
-def gram(features: Any) -> Tensor:
-    """The Gram matrix of each picture's channels, divided by the number of positions.
-
-    Parameters
-    ----------
-    features : Tensor, N×C×H×W
-        F.
-
-    Returns
-    -------
-    Tensor, N×C×C
-        G[c, d] = mean over positions k of F[c, k] F[d, k].
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from pyconv import Tensor
-    >>> from pyconv.recipes import style
-    >>> style.gram(Tensor(np.ones((1, 2, 3, 3), np.float32))).tolist()
-    [[[1.0, 1.0], [1.0, 1.0]]]
-    """
-    n, channels = features.shape[:2]
-    rows = features.reshape(n, channels, -1)
-    return rows @ rows.transpose(1, 2) / rows.shape[2]
-
-
-@dataclasses.dataclass
-class Loss:
-    """α times the content's and β times the style's distance from what is wanted, of `network`.
-
-    Attributes
-    ----------
-    content : dict of str to Tensor
-        The representation of the content.
-    style : dict of str to (float, Tensor)
-        γ and the Gram matrix of each layer.
-    """
-
-    network: Network
-    alpha: float
-    beta: float
-    content: dict[str, Tensor]
-    style: dict[str, tuple[float, Tensor]]
-
-    def __call__(self, x: Any) -> tuple[Tensor, dict[str, float]]:
-        """The total, and its parts as numbers."""
-        found = self.network.features(x, list(dict.fromkeys([*self.content, *self.style])))
-        zero = self.network.place(np.zeros((), np.float32))
-        content = style = zero
-        for layer, wanted in self.content.items():
-            content = content + _distance(found[layer], wanted)
-        for layer, (weight, matrix) in self.style.items():
-            style = style + weight * _distance(gram(found[layer]), matrix)
-        total = self.alpha * content + self.beta * style
-        return total, {"loss": float(total), "content": float(content), "style": float(style)}
-
-
-def _distance(found: Any, wanted: Any) -> Tensor:
-    """The square of the difference, relative to that of what is wanted."""
-    away = found - wanted
-    return (away * away).sum() / (wanted * wanted).sum()
+from pyconv.recipes.style._loss import default_layers, default_model, make_loss, same_channels
 
 
 def transfer(
@@ -166,35 +101,27 @@ def transfer(
     name = "transfer"
     x = one_picture(name, "content", content)
     y = one_picture(name, "style", style)
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"{name}: content has {x.shape[1]} channels and style has {y.shape[1]}; both must "
-            "be grey or in colour"
-        )
-    for argument, value in (
-        ("alpha", alpha), ("beta", beta), ("smooth", smooth), ("rate", rate),
-    ):  # fmt: skip
-        check.number(name, argument, value, 0.0)
+    same_channels(name, content=x, style=y)
+    check.number(name, "rate", rate, 0.0)
+    check.integer(name, "steps", steps, 1)
     check.one_of(name, "start", start, ("noise", "content"))
     check.one_of(name, "method", method, ("lbfgs", "adam"))
-    if alpha == beta == 0:
-        raise ValueError(f"{name}: alpha and beta are both 0: nothing is to be reconstructed")
+    rng = np.random.default_rng(check.integer(name, "seed", seed, 0))
     model = model if model is not None else default_model()
     with looked_at(name, model):
         network = Network(name, model)
-        layer, layers = default_layers(network, x.shape, content_layer, style_layers)
-        loss = make_loss(name, network, x, y, layer, layers, layer_weights, alpha, beta)
-        rng = np.random.default_rng(check.integer(name, "seed", seed, 0))
+        loss = make_loss(
+            name, network, x.shape, y, content_layer=content_layer,
+            style_layers=style_layers, layer_weights=layer_weights, alpha=alpha, beta=beta,
+            smooth=smooth,
+        )  # fmt: skip
+        wanted = loss.represent(x)
         picture = _ascent.Fourier(x.shape, rng, network.place)
         if start == "content":
             picture.set_image(x)
 
         def total() -> tuple[Tensor, dict[str, float]]:
-            image = picture.image()
-            value, parts = loss(image)
-            if smooth:
-                value = value + smooth * _ascent.total_variation(image)
-            return value, parts
+            return loss(picture.image(), wanted)
 
         history = minimize(name, picture.values, total, method, steps, rate, progress)
         result = np.ascontiguousarray(picture.image().numpy(), np.float32)
@@ -267,84 +194,6 @@ def reconstruct(
     return Result(np.concatenate(images), history, titles)
 
 
-def default_model() -> Module:
-    """The pretrained SqueezeNet."""
-    from pyconv.models import squeezenet1_1
-
-    return squeezenet1_1(pretrained=True)
-
-
-def default_layers(
-    network: Network, shape: Sequence[int], content: str | None, style: Sequence[str] | None
-) -> tuple[str, list[str]]:
-    """The content layer and the style layers. By default the style layers are, of the container
-    with the most numbered modules, the last one of each size of activations, up to five; the
-    content layer is the one in their middle."""
-    if content is not None and style is not None:
-        return content, list(style)
-    found = _blocks(network, shape)
-    layers = list(style) if style is not None else found
-    return content if content is not None else found[len(found) // 2], layers
-
-
-def _blocks(network: Network, shape: Sequence[int]) -> list[str]:
-    """The last module of each size among those that lie flat in the longest container."""
-    containers: dict[str, list[str]] = {}
-    for module_name, _ in network.model.named_modules():
-        parent, _, own = module_name.rpartition(".")
-        if own.isdecimal():
-            containers.setdefault(parent, []).append(module_name)
-    if not containers:
-        raise ValueError(
-            f"{network.function}: the model has no blocks in a row; give content_layer and "
-            "style_layers"
-        )
-    names = max(containers.values(), key=len)
-    with no_grad():
-        probe = network.features(np.full(tuple(shape), 0.5, np.float32), names)
-    last: dict[tuple[int, ...], str] = {}
-    for module_name, y in probe.items():
-        if y.ndim == 4 and min(y.shape[2:]) > 1:
-            last[y.shape[2:]] = module_name
-    return list(last.values())[:5]
-
-
-def make_loss(
-    function: str,
-    network: Network,
-    content: Any,
-    style: Any,
-    layer: str,
-    layers: Sequence[str],
-    weights: Sequence[float] | None,
-    alpha: float,
-    beta: float,
-) -> Loss:
-    """The loss towards two pictures."""
-    if weights is None:
-        weights = [1 / len(layers)] * len(layers)
-    if len(weights) != len(layers):
-        raise ValueError(
-            f"{function}: layer_weights must have one number for each of {len(layers)} style "
-            f"layers, got {len(weights)}"
-        )
-    for weight in weights:
-        check.number(function, "layer_weights", weight, 0.0)
-    with no_grad():
-        wanted = network.features(content, [layer]) if alpha else {}
-        if alpha and not float((wanted[layer] * wanted[layer]).sum()) > 0:
-            raise ValueError(f"{function}: layer {layer!r} is zero for the content picture")
-        found = network.features(style, list(layers)) if beta else {}
-        matrices = {k: gram(f) for k, f in found.items()}
-    for k, matrix in matrices.items():
-        if not float((matrix * matrix).sum()) > 0:
-            raise ValueError(f"{function}: layer {k!r} is zero for the style picture")
-    return Loss(
-        network, alpha, beta, {k: t.detach() for k, t in wanted.items()},
-        {k: (w, matrices[k]) for k, w in zip(layers, weights, strict=True)} if beta else {},
-    )  # fmt: skip
-
-
 def minimize(
     function: str,
     image: Tensor,
@@ -355,7 +204,6 @@ def minimize(
     progress: bool,
 ) -> list[dict[str, Any]]:
     """Change the image so that the loss gets less; the history of `steps` evaluations."""
-    check.integer(function, "steps", steps, 1)
     history: list[dict[str, Any]] = []
     optimizer: Any
     if method == "adam":

@@ -1,0 +1,104 @@
+"""``pyconv style --train``."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pyconv.cli.recipe import finish, open_picture
+
+_SIZE, _STEPS = 256, 2000
+_PHOTOGRAPHS = ("colosseum", "gateway_of_india", "great_wall", "machu_picchu")
+_KEPT = 512  # pictures that stay in memory
+
+
+class Files(Sequence[np.ndarray]):
+    """Pictures, C×H×W in 0..1, read when they are asked for; their shorter sides are made `side`
+    pixels where they are longer."""
+
+    def __init__(self, names: Sequence[str], channels: int, side: int) -> None:
+        self.names, self.channels, self.side = names, channels, side
+        self._read = functools.lru_cache(_KEPT)(self._file)
+
+    def _file(self, i: int) -> np.ndarray:
+        from pyconv.recipes._pictures import resized
+
+        x = open_picture(self.names[i], self.channels)
+        factor = self.side / min(x.shape[2:])
+        if factor < 1:
+            height, width = (max(round(n * factor), self.side) for n in x.shape[2:])
+            x = resized(x, (height, width))
+        return np.round(x[0].clip(0, 1) * 255).astype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._read(i) / np.float32(255)
+
+
+def pictures_in(folder: str) -> list[str]:
+    """The paths of all pictures in a folder and below it, sorted."""
+    from pyconv.data.pictures import ENDINGS
+
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder}: no such folder")
+    found = [
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(ENDINGS) and not name.startswith(".")
+    ]
+    if not found:
+        raise ValueError(f"{folder} has no pictures")
+    return sorted(found)
+
+
+def train(arguments: argparse.Namespace, aims: dict[str, Any]) -> None:
+    """Train, save the network, paint a picture with it."""
+    import pyconv
+    from pyconv import models
+    from pyconv.cli.style import _CONTENT, _STYLE, judge
+    from pyconv.recipes import style
+
+    folder = os.path.dirname(os.path.abspath(arguments.output))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder}: no such folder")  # better now than after the training
+    names = pictures_in(arguments.train) if arguments.train else list(_PHOTOGRAPHS)
+    model, channels = judge(arguments)
+    painting = open_picture(arguments.style or _STYLE, channels, arguments.size or _SIZE)
+    steps = arguments.steps or _STEPS
+    pyconv.manual_seed(arguments.seed)
+    network = models.transformer_net(in_channels=channels, width=arguments.width, blocks=3)
+    checkpoint = (
+        arguments.checkpoint or f"{os.path.splitext(arguments.output)[0]}.checkpoint.safetensors"
+    )
+    if not arguments.quiet:
+        print(
+            f"{len(names)} pictures; {steps} steps of {arguments.batch_size} squares of "
+            f"{arguments.crop}×{arguments.crop}: about a quarter of a second each on two cores, "
+            "the bar tells the time that remains",
+            flush=True,
+        )
+    try:
+        net = style.train(
+            Files(names, channels, 2 * arguments.crop), painting, model=model, network=network,
+            **aims, size=arguments.crop, batch_size=arguments.batch_size,
+            steps=steps, rate=arguments.rate or 1e-3, checkpoint=checkpoint,
+            resume=arguments.resume, seed=arguments.seed, progress=not arguments.quiet,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        way = f"; go on with --resume {checkpoint}" if os.path.exists(checkpoint) else ""
+        raise KeyboardInterrupt(way) from None
+    pyconv.save(net, arguments.output)
+    if arguments.checkpoint is None and os.path.exists(checkpoint):
+        os.remove(checkpoint)
+    print(f"network saved in {arguments.output}")
+    result = style.apply(net, open_picture(_CONTENT, channels))
+    result.history = net.metadata["history"]
+    finish(result, arguments, output=arguments.output, pictures=len(names))
