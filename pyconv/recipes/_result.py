@@ -54,7 +54,7 @@ class Result:
         ImportError
             matplotlib is not there.
         """
-        figure_type = _figure_type()
+        figure_type = figure_type()
         curves = sorted({k for row in self.history for k, v in row.items() if _is_number(v)})
         curves = [name for name in curves if name != "step"]
         across = min(len(self.images), across or 8) or 1
@@ -70,7 +70,7 @@ class Result:
         for i, ax in enumerate(axes):
             ax.axis("off")
             if i < len(self.images):
-                _show(ax, self.images[i])
+                show(ax, self.images[i])
                 if self.titles:
                     ax.set_title(self.titles[i], fontsize=8)
         for part in rest:
@@ -131,7 +131,7 @@ def save_picture(path: Any, picture: np.ndarray) -> None:
     atomic_write(name, packed.getvalue())
 
 
-def _show(ax: Any, picture: np.ndarray) -> None:
+def show(ax: Any, picture: np.ndarray) -> None:
     if len(picture) == 1:
         ax.imshow(picture[0], cmap="gray", vmin=0, vmax=1)
     else:
@@ -142,7 +142,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _figure_type() -> Any:
+def figure_type() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
