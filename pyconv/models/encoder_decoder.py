@@ -41,8 +41,8 @@ def autoencoder(
     image_size : int or (int, int), optional
         Height and width, multiples of 2^depth.
     blocks : int
-        So many 3×3 convolutions more after each halving and each doubling, and one that makes the
-        output; without, a transposed convolution does.
+        So many 3×3 convolutions more after each halving, and after each doubling but the last. That
+        has a kernel of 4×4 then, instead of 2×2.
     residual : bool
         The input is added to the output, so that the layers make the difference: for noise.
     squash : bool
@@ -101,13 +101,12 @@ def autoencoder(
     elif image_size is not None:
         raise ValueError(f"{name}: image_size is for a latent, got {image_size!r} without one")
     for level in reversed(range(depth)):
-        last = level == 0 and blocks == 0
-        narrow = out if last else width * 2 ** max(level - 1, 0)
-        decoder.append(nn.ConvTranspose2d(channels, narrow, 2, 2))
-        decoder += [] if last else [nn.BatchNorm2d(narrow), nn.ReLU(), *_more(narrow, blocks)]
+        narrow = width * 2 ** (level - 1) if level else out
+        # Where neighbours of the output overlap there are no seams between its 2×2 squares.
+        size, padding = (4, 1) if blocks and not level else (2, 0)
+        decoder.append(nn.ConvTranspose2d(channels, narrow, size, 2, padding))
+        decoder += [nn.BatchNorm2d(narrow), nn.ReLU(), *_more(narrow, blocks)] if level else []
         channels = narrow
-    if blocks:
-        decoder.append(nn.Conv2d(channels, out, 3, padding=1))
     body = nn.Sequential({"encoder": nn.Sequential(*encoder), "decoder": nn.Sequential(*decoder)})
     model: nn.Module = body
     if residual:  # nothing is taken away before anything was learnt

@@ -5,6 +5,7 @@ from pyconv.recipes.autoencoding._anomaly import Anomalies, anomaly
 from pyconv.recipes.autoencoding._denoise import Denoised, denoise
 from pyconv.recipes.autoencoding._fit import Fitted, fit
 from pyconv.recipes.autoencoding._manifold import Manifold, manifold
+from pyconv.recipes.autoencoding._patches import patches
 from pyconv.recipes.autoencoding._quality import psnr, roc_auc, ssim
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "denoise",
     "fit",
     "manifold",
+    "patches",
     "psnr",
     "roc_auc",
     "ssim",

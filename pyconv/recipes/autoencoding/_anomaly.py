@@ -10,8 +10,8 @@ import numpy as np
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.recipes._ascent import blurred
-from pyconv.recipes._pictures import as_pictures
-from pyconv.recipes._result import Result, figure_type, show
+from pyconv.recipes._pictures import as_pictures, sheet
+from pyconv.recipes._result import Result, figure_type, save_picture, show
 from pyconv.recipes._steps import steps_with_bar
 from pyconv.recipes.autoencoding._quality import roc_auc
 from pyconv.recipes.autoencoding._reconstruct import reconstruct
@@ -50,6 +50,10 @@ class Anomalies(Result):
         shape = self.images.shape
         columns = [np.broadcast_to(a, shape) for a in (self.originals, self.reconstructions)]
         return np.stack([*columns, self.images], 1).reshape(-1, *shape[1:]).astype(np.float32)
+
+    def save(self, path: Any, across: int | None = None) -> None:
+        """Write the `comparison`, three pictures a row, or `across`. See `Result.save`."""
+        save_picture(path, sheet(self.comparison(), across or 3))
 
     def figure(self) -> Any:
         """The pictures with the lowest and the highest scores, what is made of them, heat maps; and

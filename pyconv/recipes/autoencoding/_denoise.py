@@ -9,8 +9,8 @@ import numpy as np
 
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
-from pyconv.recipes._pictures import as_pictures
-from pyconv.recipes._result import Result, figure_type, show
+from pyconv.recipes._pictures import as_pictures, sheet
+from pyconv.recipes._result import Result, figure_type, save_picture, show
 from pyconv.recipes._steps import steps_with_bar
 from pyconv.recipes.autoencoding._noise import noisy
 from pyconv.recipes.autoencoding._quality import psnr, ssim
@@ -42,6 +42,15 @@ class Denoised(Result):
         if len(self.originals):
             columns.append(self.originals)
         return np.stack(columns, 1).reshape(-1, *self.images.shape[1:]).astype(np.float32)
+
+    def save(self, path: Any, across: int | None = None) -> None:
+        """Write the pictures; where the clean ones are known the `comparison`, with up to four
+        threes in a row. See `Result.save`."""
+        if len(self.originals):
+            threes = min(max(len(self.images) // 4, 1), 4)
+            save_picture(path, sheet(self.comparison(), across or 3 * threes))
+        else:
+            save_picture(path, sheet(self.images, across))
 
     def figure(self) -> Any:
         """Some pictures of each level, noisy, denoised and clean; the measures before and after

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.recipes._network import Network
 from pyconv.recipes._pictures import as_pictures
-from pyconv.recipes._result import Result
+from pyconv.recipes._result import Result, figure_type, show
 from pyconv.recipes.autoencoding._noise import Pairs, noise_range, noisy
 from pyconv.recipes.autoencoding._reconstruct import padded_for, reconstruct
 from pyconv.training import Trainer
@@ -40,20 +39,53 @@ class Fitted(Result):
     originals: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 1, 1, 1)))
     given: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 1, 1, 1)))
 
+    def figure(self) -> Any:
+        """What goes in, what comes out, what it should be; and the losses.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not there.
+        """
+        rows = {"input": self.given, "output": self.images, "original": self.originals}
+        if np.array_equal(self.given, self.originals):
+            del rows["original"]
+        count = len(self.images)
+        figure = figure_type()(figsize=(1.4 * count + 4, 1.6 * len(rows)), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=[1.4 * count, 4])
+        axes = left.subplots(len(rows), count, squeeze=False)
+        for line, (title, pictures) in zip(axes, rows.items(), strict=True):
+            line[0].set_title(title, fontsize=8)
+            for ax, picture in zip(line, pictures, strict=True):
+                show(ax, picture)
+                ax.axis("off")
+        ax = right.subplots()
+        for key, text in (("loss", "training"), ("validation_loss", "validation")):
+            ax.plot([row["step"] + 1 for row in self.history], [row[key] for row in self.history],
+                    ".-", label=text)  # fmt: skip
+        ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
+        ax.legend()
+        return figure
+
 
 def fit(
     pictures: Any,
     *,
     model: Module | None = None,
     noise: Any = 0.0,
-    latent: int = 32,
+    latent: int = 16,
     epochs: int = 10,
-    batch_size: int = 64,
-    rate: float = 4e-3,
+    batch_size: int = 16,
+    rate: float = 6e-3,
     flip: bool = False,
     validation: float = 0.1,
     checkpoint: Any = None,
     resume: Any = None,
+    device: str | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Fitted:
@@ -82,6 +114,8 @@ def fit(
         and the errors from which `anomaly` has its threshold.
     checkpoint, resume : str or path, optional
         See `Trainer.fit`.
+    device : {"cpu", "cuda"}, optional
+        Where to train; by default where the model is.
     seed : int
     progress : bool
 
@@ -136,8 +170,10 @@ def fit(
         model = _default(shape, levels, latent) if model is None else model
         if not isinstance(model, Module):
             raise TypeError(f"{name}: model must be a Module, got {type(model).__name__}")
+        if device is not None:
+            model.to(device)
         padded = padded_for(name, model, x)  # an error where it makes no such pictures
-        device = Network(name, model).device
+        place = Network(name, model).device
         loader = DataLoader(
             (padded[order[kept:]], order[kept:]),
             min(batch_size, len(x) - kept),
@@ -159,7 +195,7 @@ def fit(
             scheduler=optim.lr_scheduler.OneCycleLR(
                 optimizer, rate, total_steps=epochs * len(train), pct_start=0.2
             ),
-            device=None if device == "cpu" else device,
+            device=None if place == "cpu" else place,
             progress=progress,
         )
         trainer.fit(train, held, epochs, checkpoint=checkpoint, resume=resume)
@@ -187,10 +223,15 @@ def _floats(function: str, pictures: Any) -> np.ndarray:
 def _default(shape: tuple[int, ...], noise: tuple[float, float], latent: int) -> Module:
     if noise[1]:
         return models.autoencoder(
-            in_channels=shape[0], width=32, depth=1, blocks=2, residual=True
+            in_channels=shape[0], width=48, depth=1, blocks=4, residual=True
         )
-    sides = tuple(math.ceil(side / 4) * 4 for side in shape[1:])
-    return models.autoencoder(in_channels=shape[0], latent=latent, image_size=sides, squash=True)
+    return models.autoencoder(
+        in_channels=shape[0],
+        blocks=1,
+        latent=latent,
+        image_size=tuple(-(-side // 4) * 4 for side in shape[1:]),
+        squash=True,
+    )
 
 
 def _describe(
