@@ -51,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_training(
         parser,
-        "fashion-mnist, digits, a folder of IDX files, or one of pictures (default: "
-        "fashion-mnist)",
+        "fashion-mnist, digits, a folder of IDX files, or one of pictures (default: fashion-mnist)",
         10,
         "anomaly-WHAT.safetensors",
     )
@@ -151,9 +150,7 @@ def run(arguments: argparse.Namespace) -> None:
     finish(result, arguments, **known)
 
 
-def _network(
-    arguments: argparse.Namespace, net: str | None
-) -> tuple[Any, dict[str, Any], str]:
+def _network(arguments: argparse.Namespace, net: str | None) -> tuple[Any, dict[str, Any], str]:
     """The one that is given, or there, or trained now."""
     what = arguments.train or "fashion-mnist"
     path = net or arguments.output or default_file("anomaly", what)

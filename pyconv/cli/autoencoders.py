@@ -32,9 +32,12 @@ class Pictures:
 
     def without(self, name: str) -> tuple[Pictures, int]:
         """The training pictures without those of a class, by name or number; and its number."""
-        from pyconv.cli.common import class_index
-
-        k = class_index(name, list(self.classes) or None)
+        if name in self.classes:
+            k = self.classes.index(name)
+        elif name.isdecimal() and int(name) < len(self.classes):
+            k = int(name)
+        else:
+            raise UsageError(f"there is no class {name!r}; there are {', '.join(self.classes)}")
         kept = self.train_y != k
         return dataclasses.replace(self, train=self.train[kept], train_y=self.train_y[kept]), k
 
@@ -56,7 +59,7 @@ def files_given(names: list[str]) -> tuple[str | None, list[str]]:
     nets = [name for name in names if name.endswith(ENDING)]
     if len(nets) > 1:
         raise UsageError(f"one network is expected, got {' '.join(nets)}")
-    return (nets or [None])[0], [name for name in names if not name.endswith(ENDING)]
+    return nets[0] if nets else None, [name for name in names if not name.endswith(ENDING)]
 
 
 def default_file(kind: str, what: str) -> str:

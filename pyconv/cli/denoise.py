@@ -113,6 +113,7 @@ def run(arguments: argparse.Namespace) -> None:
         measured = autoencoding.denoise(model, x, noise=levels or _LEVELS, **common)
         result = autoencoding.denoise(model, page, noise=_PAGE, **common)
         result.history = measured.history
+        result.figure = measured.figure  # type: ignore[method-assign]
     if "noise" in result.history[0]:
         print(_table(result.history, known))
     if whole is None and not arguments.quiet:
@@ -143,8 +144,10 @@ def _network(
         x = autoencoding.patches(train, arguments.patches, size=_SIDE, seed=arguments.seed)
     else:
         x = found.train
-    noise = (arguments.train_noise * 2)[:2] if len(arguments.train_noise) == 1 else (
-        arguments.train_noise
+    noise = (
+        (arguments.train_noise * 2)[:2]
+        if len(arguments.train_noise) == 1
+        else (arguments.train_noise)
     )
     model = trained(
         arguments, x, path, {"data": what}, noise=tuple(noise), epochs=arguments.epochs, flip=True

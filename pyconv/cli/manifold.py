@@ -13,8 +13,8 @@ from pyconv.cli.recipe import TRAINED, add_common, begin, finish
 _MODEL = "manifold-{}.safetensors"
 _JUDGE = "manifold-judge-{}.safetensors"
 _CLASSIFIER = "manifold-classifier-{}.safetensors"
-_EPILOG = f"""The autoencoder has a bottleneck of two numbers: it lays all pictures out on a plane. The
-figure (--figure, needs the extra plot) shows where each class lies, what the plane looks like
+_EPILOG = f"""The autoencoder has a bottleneck of two numbers: it lays all pictures out on a plane.
+The figure (--figure, needs the extra plot) shows where each class lies, what the plane looks like
 decoded, which class a classifier takes each decoded point for, a walk between two pictures, and how
 far natural, noisy, adversarial and dreamt pictures are from what a second autoencoder, with a wider
 bottleneck, can make; --out is the plane decoded alone.

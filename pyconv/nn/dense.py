@@ -117,9 +117,7 @@ class Unflatten(Module):
             raise ValueError(
                 f"Unflatten: x must have {size} entries in axis {self.dim}, got shape {x.shape}"
             )
-        return x.reshape(
-            *x.shape[: self.dim], *self.unflattened_size, *x.shape[self.dim + 1 :]
-        )
+        return x.reshape(*x.shape[: self.dim], *self.unflattened_size, *x.shape[self.dim + 1 :])
 
     def extra_repr(self) -> str:
         return f"{self.dim}, {self.unflattened_size}"

@@ -54,12 +54,12 @@ class Result:
         ImportError
             matplotlib is not there.
         """
-        figure_type = figure_type()
+        new_figure = figure_type()
         curves = sorted({k for row in self.history for k, v in row.items() if _is_number(v)})
         curves = [name for name in curves if name != "step"]
         across = min(len(self.images), across or 8) or 1
         down = -(-len(self.images) // across)
-        figure = figure_type(
+        figure = new_figure(
             figsize=(2.2 * across + (4 if curves else 0), max(2.4 * down, 2.4)),
             layout="constrained",
         )

@@ -154,7 +154,9 @@ def anomaly(
     known = (getattr(model, "metadata", None) or {}).get("autoencoding") or {}
     if threshold is None:
         if "errors" not in known:
-            raise ValueError(f"{name}: the model doesn't know its errors; fit it, or give threshold")
+            raise ValueError(
+                f"{name}: the model doesn't know its errors; fit it, or give threshold"
+            )
         errors = np.asarray(known["errors"], np.float64)
         threshold = float(np.interp(quantile, np.linspace(0, 1, len(errors)), errors))
     check.number(name, "threshold", threshold, 0.0)

@@ -74,13 +74,14 @@ class Denoised(Result):
         down = -(-len(shown) // across)
         curves = len(levels) > 1
         figure = figure_type()(
-            figsize=(2 * kinds * across + (4 if curves else 0), 2.2 * down), layout="constrained"
+            figsize=(1.4 * kinds * across + (4 if curves else 0), max(1.6 * down, 2.4)),
+            layout="constrained",
         )
         parts = figure.subfigures(
-            1, 1 + curves, squeeze=False, width_ratios=[2 * kinds * across, 4][: 1 + curves]
+            1, 1 + curves, squeeze=False, width_ratios=[1.4 * kinds * across, 4][: 1 + curves]
         )[0]
         rows = self.comparison().reshape(-1, kinds, *self.images.shape[1:])
-        axes = parts[0].subplots(down, kinds * across, squeeze=False).flat
+        axes = list(parts[0].subplots(down, kinds * across, squeeze=False).flat)
         for ax in axes:
             ax.axis("off")
         for ax, (index, kind) in zip(axes, ((i, k) for i in shown for k in range(kinds)),
@@ -160,7 +161,7 @@ def denoise(
     x = as_pictures(name, "pictures", pictures)
     if noise is not None and clean is not None:
         raise ValueError(f"{name}: noise is put into clean pictures; give noise or clean, not both")
-    listed = [None]
+    listed: list[float | None] = [None]
     if noise is not None:
         several = noise if isinstance(noise, (list, tuple, range, np.ndarray)) else [noise]
         listed = [check.number(name, "noise", level, 0.0) for level in several]

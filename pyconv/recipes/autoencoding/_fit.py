@@ -222,9 +222,7 @@ def _floats(function: str, pictures: Any) -> np.ndarray:
 
 def _default(shape: tuple[int, ...], noise: tuple[float, float], latent: int) -> Module:
     if noise[1]:
-        return models.autoencoder(
-            in_channels=shape[0], width=48, depth=1, blocks=4, residual=True
-        )
+        return models.autoencoder(in_channels=shape[0], width=48, depth=1, blocks=4, residual=True)
     return models.autoencoder(
         in_channels=shape[0],
         blocks=1,

@@ -126,7 +126,7 @@ class Manifold(Result):
         colors = np.array([_color(k) for k in range(int(self.regions.max()) + 1)])
         weight = self.confidence[..., None]
         ax.imshow(
-            weight * colors[self.regions] + (1 - weight),
+            np.clip(weight * colors[self.regions] + (1 - weight), 0, 1),
             origin="lower", extent=self.extent, aspect="auto",
         )  # fmt: skip
         ax.set_title("what the classifier takes the decoded plane for")
@@ -284,8 +284,15 @@ def manifold(
             for i in bar:
                 dreamt.append(
                     dream.dream(
-                        classifier, x[i], chosen, steps=dream_steps, rate=dream_rate, octaves=1,
-                        jitter=1, seed=seed, progress=False,
+                        classifier,
+                        x[i],
+                        chosen,
+                        steps=dream_steps,
+                        rate=dream_rate,
+                        octaves=1,
+                        jitter=1,
+                        seed=seed,
+                        progress=False,
                     ).images  # fmt: skip
                 )
         kinds["dreamt"] = np.concatenate(dreamt)
@@ -342,9 +349,7 @@ class _Plane:
         with looked_at(self.function, self.model), no_grad():
             network = Network(self.function, self.model)
             parts = [
-                self.decoder(
-                    network.place(points[i : i + _TOGETHER].astype(np.float32))
-                ).numpy()
+                self.decoder(network.place(points[i : i + _TOGETHER].astype(np.float32))).numpy()
                 for i in range(0, len(points), _TOGETHER)
             ]
         y = np.concatenate(parts)[:, :, : self.shape[1], : self.shape[2]]

@@ -11,9 +11,7 @@ from pyconv.kernels import _checks as check
 from pyconv.recipes._pictures import one_picture, resized
 
 
-def patches(
-    pictures: Sequence[Any], count: int, *, size: int = 32, seed: int = 0
-) -> np.ndarray:
+def patches(pictures: Sequence[Any], count: int, *, size: int = 32, seed: int = 0) -> np.ndarray:
     """Squares cut out of pictures at random places: as many of each picture, every other one at
     half the scale, where what is near lies as dense as what is far.
 
