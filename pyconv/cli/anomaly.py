@@ -18,13 +18,13 @@ from pyconv.cli.autoencoders import (
     pictures_in,
     trained,
 )
-from pyconv.cli.common import UsageError, at_least, between, shape
+from pyconv.cli.common import UsageError, at_least, between
 from pyconv.cli.recipe import add_common, begin, finish
 
 if TYPE_CHECKING:
     import numpy as np
 
-_SIZE = (32, 32)
+_SIZE = 32
 _SHOWN = 8  # pictures on the page, where many were scored
 _WITHOUT = "Bag"
 _EPILOG = """examples:
@@ -62,12 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"found (default: {_WITHOUT}, where nothing is given at all)",
     )
     parser.add_argument(
-        "--size",
-        type=shape,
-        metavar="HxW",
-        help="scale the pictures of a folder (default: 32x32)",
-    )
-    parser.add_argument(
         "--latent",
         type=at_least(1),
         default=16,
@@ -86,7 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="dark on bright becomes bright on dark, as the pictures of Fashion-MNIST are",
     )
-    add_common(parser, out="anomaly.png", size=None)
+    add_common(
+        parser,
+        out="anomaly.png",
+        size=None,
+        size_help="sides of the squares that the pictures of a folder are scaled to (default: "
+        f"their own, where they have one size, otherwise {_SIZE})",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -99,8 +99,6 @@ def run(arguments: argparse.Namespace) -> None:
     net, given = files_given(arguments.files)
     if net is not None and (arguments.train is not None or arguments.without is not None):
         raise UsageError("--train and --without make a network; NET is one that is there")
-    if arguments.size is not None and len(arguments.size) not in (1, 2):
-        raise UsageError(f"--size must be one number or two, got {arguments.size}")
     names = [n for g in given for n in (pictures_in(g) if os.path.isdir(g) else [g])]
     for name in names:  # before the training, which a wrong name would waste
         if not os.path.exists(name):
@@ -116,7 +114,7 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
     )  # fmt: skip
     scores, flags = result.scores, result.anomalous
-    known = {
+    known: dict[str, Any] = {
         "network": path,
         "threshold": result.threshold,
         "auc": result.auc,
@@ -176,15 +174,15 @@ def _network(arguments: argparse.Namespace, net: str | None) -> tuple[Any, dict[
     return model, model.metadata, path
 
 
-def _data(what: str, size: Any) -> Pictures:
-    sides = tuple((tuple(size) * 2)[:2]) if size else None
+def _data(what: str, size: int | None) -> Pictures:
+    sides = None if size is None else (size, size)
     try:
         found = data_set(what, sides)
     except ValueError as error:
         if sides is not None or "differ in size" not in str(error):
             raise
-        found = data_set(what, _SIZE)
-    return found if found is not None else folder_of(what, sides or _SIZE)
+        found = data_set(what, (_SIZE, _SIZE))
+    return found if found is not None else folder_of(what, sides, (_SIZE, _SIZE))
 
 
 def _read(names: list[str], wanted: Any, invert: bool) -> np.ndarray:

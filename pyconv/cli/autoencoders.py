@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from pyconv.cli.common import UsageError, at_least, load_model, times
+from pyconv.cli.common import UsageError, at_least, class_index, load_model, times
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,12 +32,9 @@ class Pictures:
 
     def without(self, name: str) -> tuple[Pictures, int]:
         """The training pictures without those of a class, by name or number; and its number."""
-        if name in self.classes:
-            k = self.classes.index(name)
-        elif name.isdecimal() and int(name) < len(self.classes):
-            k = int(name)
-        else:
-            raise UsageError(f"there is no class {name!r}; there are {', '.join(self.classes)}")
+        k = class_index(name, self.classes)
+        if k >= len(self.classes):
+            raise UsageError(f"there are classes from 0 to {len(self.classes) - 1}, got {name}")
         kept = self.train_y != k
         return dataclasses.replace(self, train=self.train[kept], train_y=self.train_y[kept]), k
 
@@ -99,14 +96,16 @@ def data_set(what: str, size: tuple[int, ...] | None = None) -> Pictures | None:
     return Pictures(train.x, test.x, tuple(found.classes), train.y, test.y)
 
 
-def folder_of(what: str, size: tuple[int, ...]) -> Pictures:
-    """All pictures of a folder in one size; every fifth is for the test."""
+def folder_of(what: str, size: tuple[int, ...] | None, fallback: tuple[int, ...]) -> Pictures:
+    """All pictures of a folder in one size, by default their own; every fifth is for the test."""
     import numpy as np
 
     from pyconv.data import read_picture
 
     names = pictures_in(what)
     found = [read_picture(name, None, size) for name in names]
+    if len({p.shape[1:] for p in found}) > 1:
+        found = [read_picture(name, None, fallback) for name in names]
     channels = max(len(p) for p in found)
     x = np.stack([np.broadcast_to(p, (channels, *p.shape[1:])) for p in found])
     test = np.arange(len(x)) % _TEST_SHARE == _TEST_SHARE - 1

@@ -78,13 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="standard deviations of noise that is put in first, to measure (default: for a "
         "PICTURE none, otherwise 0.05,0.1,0.2,0.3)",
     )
-    parser.add_argument(
-        "--size",
-        type=at_least(8),
-        metavar="N",
-        help="scale the picture so that its longer side has so many pixels (default: as it is)",
+    add_common(
+        parser,
+        out="denoised.png",
+        size=None,
+        size_help="scale the picture so that its longer side has so many pixels (default: as it "
+        "is)",
     )
-    add_common(parser, out="denoised.png", size=None)
 
 
 def run(arguments: argparse.Namespace) -> None:

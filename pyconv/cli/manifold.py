@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="S",
             help=f"{text} (default: %(default)s)",
         )
-    add_common(parser, out="manifold.png", steps=20, size=None)
+    add_common(parser, out="manifold.png", steps=20, size_help=None)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -103,8 +103,13 @@ class Result:
             The folder is missing or can't be written.
         """
         check.integer("save", "scale", scale, 1)
-        images = self.images.repeat(scale, 2).repeat(scale, 3)
-        save_picture(path, sheet(images, across))
+        images, usual = self._page()
+        images = images.repeat(scale, 2).repeat(scale, 3)
+        save_picture(path, sheet(images, across or usual))
+
+    def _page(self) -> tuple[np.ndarray, int | None]:
+        """What `save` writes, and how many in a row."""
+        return self.images, None
 
 
 def picture_format(path: Any) -> tuple[str, str]:

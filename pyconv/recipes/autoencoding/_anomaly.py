@@ -10,8 +10,8 @@ import numpy as np
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.recipes._ascent import blurred
-from pyconv.recipes._pictures import as_pictures, sheet
-from pyconv.recipes._result import Result, figure_type, save_picture, show
+from pyconv.recipes._pictures import as_pictures
+from pyconv.recipes._result import Result, figure_type, show
 from pyconv.recipes._steps import steps_with_bar
 from pyconv.recipes.autoencoding._quality import roc_auc
 from pyconv.recipes.autoencoding._reconstruct import reconstruct
@@ -51,13 +51,17 @@ class Anomalies(Result):
         columns = [np.broadcast_to(a, shape) for a in (self.originals, self.reconstructions)]
         return np.stack([*columns, self.images], 1).reshape(-1, *shape[1:]).astype(np.float32)
 
-    def save(self, path: Any, across: int | None = None) -> None:
-        """Write the `comparison`, three pictures a row, or `across`. See `Result.save`."""
-        save_picture(path, sheet(self.comparison(), across or 3))
+    def _page(self) -> tuple[np.ndarray, int | None]:
+        return self.comparison(), 3 if len(self.images) < 4 else 6
 
-    def figure(self) -> Any:
+    def figure(self, across: int | None = None) -> Any:
         """The pictures with the lowest and the highest scores, what is made of them, heat maps; and
         the scores as a histogram, with the threshold.
+
+        Parameters
+        ----------
+        across : int, optional
+            How many pictures; by default up to 8.
 
         Returns
         -------
@@ -68,9 +72,10 @@ class Anomalies(Result):
         ImportError
             matplotlib is not there.
         """
+        most = max(across or _SHOWN, 2)
         order = np.argsort(self.scores, kind="stable")
-        half = min(_SHOWN // 2, len(order) // 2)
-        shown = order if len(order) <= _SHOWN else np.concatenate([order[:half], order[-half:]])
+        half = min(most // 2, len(order) // 2)
+        shown = order if len(order) <= most else np.concatenate([order[:half], order[-half:]])
         figure = figure_type()(figsize=(1.8 * len(shown) + 4, 5.6), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[1.8 * len(shown), 4])
         axes = left.subplots(3, len(shown), squeeze=False)

@@ -9,8 +9,8 @@ import numpy as np
 
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
-from pyconv.recipes._pictures import as_pictures, sheet
-from pyconv.recipes._result import Result, figure_type, save_picture, show
+from pyconv.recipes._pictures import as_pictures
+from pyconv.recipes._result import Result, figure_type, show
 from pyconv.recipes._steps import steps_with_bar
 from pyconv.recipes.autoencoding._noise import noisy
 from pyconv.recipes.autoencoding._quality import psnr, ssim
@@ -43,18 +43,25 @@ class Denoised(Result):
             columns.append(self.originals)
         return np.stack(columns, 1).reshape(-1, *self.images.shape[1:]).astype(np.float32)
 
-    def save(self, path: Any, across: int | None = None) -> None:
-        """Write the pictures; where the clean ones are known the `comparison`, with up to four
-        threes in a row. See `Result.save`."""
-        if len(self.originals):
-            threes = min(max(len(self.images) // 4, 1), 4)
-            save_picture(path, sheet(self.comparison(), across or 3 * threes))
-        else:
-            save_picture(path, sheet(self.images, across))
+    def save(self, path: Any, across: int | None = None, scale: int = 1) -> None:
+        """Write the pictures in their own size; where the clean ones are known the `comparison`,
+        enlarged. See `Result.save`."""
+        super().save(path, across, scale if len(self.originals) else 1)
 
-    def figure(self) -> Any:
+    def _page(self) -> tuple[np.ndarray, int | None]:
+        if not len(self.originals):
+            return self.images, None
+        threes = min(max(len(self.images) // 4, 1), 4)
+        return self.comparison(), 3 * threes
+
+    def figure(self, across: int | None = None) -> Any:
         """Some pictures of each level, noisy, denoised and clean; the measures before and after
         against the level, where there are several.
+
+        Parameters
+        ----------
+        across : int, optional
+            Pictures of each level; by default up to 4.
 
         Returns
         -------
@@ -65,12 +72,13 @@ class Denoised(Result):
         ImportError
             matplotlib is not there.
         """
+        most = across or _SHOWN
         kinds = 3 if len(self.originals) else 2
         titles = ("noisy", "denoised", "clean")[:kinds]
         levels = [row for row in self.history if "noise" in row]
         each = len(self.images) // max(len(levels), 1)
-        shown = [k * each + i for k in range(max(len(levels), 1)) for i in range(min(each, _SHOWN))]
-        across = min(max(each, 1), _SHOWN)
+        shown = [k * each + i for k in range(max(len(levels), 1)) for i in range(min(each, most))]
+        across = min(max(each, 1), most)
         down = -(-len(shown) // across)
         curves = len(levels) > 1
         figure = figure_type()(

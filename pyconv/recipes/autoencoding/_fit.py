@@ -39,8 +39,13 @@ class Fitted(Result):
     originals: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 1, 1, 1)))
     given: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 1, 1, 1)))
 
-    def figure(self) -> Any:
+    def figure(self, across: int | None = None) -> Any:
         """What goes in, what comes out, what it should be; and the losses.
+
+        Parameters
+        ----------
+        across : int, optional
+            How many pictures; by default all that there are.
 
         Returns
         -------
@@ -54,13 +59,13 @@ class Fitted(Result):
         rows = {"input": self.given, "output": self.images, "original": self.originals}
         if np.array_equal(self.given, self.originals):
             del rows["original"]
-        count = len(self.images)
+        count = min(len(self.images), across or len(self.images))
         figure = figure_type()(figsize=(1.4 * count + 4, 1.6 * len(rows)), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[1.4 * count, 4])
         axes = left.subplots(len(rows), count, squeeze=False)
         for line, (title, pictures) in zip(axes, rows.items(), strict=True):
             line[0].set_title(title, fontsize=8)
-            for ax, picture in zip(line, pictures, strict=True):
+            for ax, picture in zip(line, pictures[:count], strict=True):
                 show(ax, picture)
                 ax.axis("off")
         ax = right.subplots()

@@ -65,8 +65,13 @@ class Manifold(Result):
     distances: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     examples: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
-    def figure(self) -> Any:
+    def figure(self, across: int | None = None) -> Any:
         """The points, the grid, the classifier's regions, the walk, histograms of the distances.
+
+        Parameters
+        ----------
+        across : int, optional
+            Makes no difference; for symmetry with the others.
 
         Returns
         -------
