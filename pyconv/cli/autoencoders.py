@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyconv.nn import Module
 
 ENDING = ".safetensors"
+DENOISER_NOISE = (0.05, 0.2)  # that is learned from
 _TEST_SHARE = 5  # one picture of a folder in so many is for the test
 
 

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from pyconv.cli.autoencoders import (
+    DENOISER_NOISE,
     add_training,
     check_output,
     data_set,
@@ -20,7 +21,6 @@ from pyconv.cli.common import UsageError, at_least, numbers
 from pyconv.cli.recipe import PICTURE_HELP, SAMPLES, add_common, begin, finish, open_picture
 
 _LEVELS = [0.05, 0.1, 0.2, 0.3]
-_TRAINED = [0.05, 0.2]
 _TESTED = 200  # pictures in the table
 _PAGE = 0.1  # the level of the picture that is written
 _SIDE = 32  # of the patches that are learned from
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train-noise",
         type=numbers,
-        default=_TRAINED,
+        default=list(DENOISER_NOISE),
         metavar="LOW,HIGH",
         help="standard deviations of the noise that is learned from, of 1 for white; one number, "
         "or the ends of a range (default: 0.05,0.2)",

@@ -6,18 +6,24 @@ import argparse
 import os
 from typing import Any
 
-from pyconv.cli.autoencoders import check_output, data_set, loaded, trained
+from pyconv.cli.autoencoders import (
+    DENOISER_NOISE,
+    check_output,
+    data_set,
+    default_file,
+    loaded,
+    trained,
+)
 from pyconv.cli.common import UsageError, at_least, between, check_pictures, load_model
 from pyconv.cli.recipe import TRAINED, add_common, begin, finish
 
 _MODEL = "manifold-{}.safetensors"
-_JUDGE = "manifold-judge-{}.safetensors"
 _CLASSIFIER = "manifold-classifier-{}.safetensors"
 _EPILOG = f"""The autoencoder has a bottleneck of two numbers: it lays all pictures out on a plane.
 The figure (--figure, needs the extra plot) shows where each class lies, what the plane looks like
 decoded, which class a classifier takes each decoded point for, a walk between two pictures, and how
-far natural, noisy, adversarial and dreamt pictures are from what a second autoencoder, with a wider
-bottleneck, can make; --out is the plane decoded alone.
+far natural, noisy, adversarial and dreamt pictures are from what a second autoencoder, the one of
+pyconv denoise, makes of them; --out is the plane decoded alone.
 
 Nothing has to be installed or trained before: on two cores the two autoencoders and the classifier
 take about two minutes, once, on Fashion-MNIST, which comes with pyconv. They are kept in the folder
@@ -102,8 +108,11 @@ def run(arguments: argparse.Namespace) -> None:
     if data is None:
         raise UsageError(f"--data: {arguments.data} has no classes")
     title = os.path.basename(os.path.abspath(arguments.data))
-    model = _autoencoder(arguments, arguments.model, _MODEL.format(title), data.train, 2)
-    judge = _autoencoder(arguments, arguments.judge, _JUDGE.format(title), data.train, 16)
+    model = _autoencoder(arguments, arguments.model, _MODEL.format(title), data.train, latent=2)
+    judge = _autoencoder(
+        arguments, arguments.judge, default_file("denoise", arguments.data), data.train,
+        noise=DENOISER_NOISE, flip=True,
+    )  # fmt: skip
     classifier = _classifier(arguments, _CLASSIFIER.format(title), data)
     x = data.test / np.float32(255)
     result = autoencoding.manifold(
@@ -121,7 +130,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _autoencoder(
-    arguments: argparse.Namespace, given: str | None, path: str, x: Any, latent: int
+    arguments: argparse.Namespace, given: str | None, path: str, x: Any, **options: Any
 ) -> Any:
     """The one that is given, or there, or trained now."""
     if given is not None or os.path.exists(path):
@@ -130,7 +139,7 @@ def _autoencoder(
         return model
     check_output(path)
     notes = {"data": arguments.data}
-    return trained(arguments, x, path, notes, latent=latent, epochs=arguments.epochs)
+    return trained(arguments, x, path, notes, epochs=arguments.epochs, **options)
 
 
 def _classifier(arguments: argparse.Namespace, path: str, data: Any) -> Any:

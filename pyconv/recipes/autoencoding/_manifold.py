@@ -192,8 +192,9 @@ def manifold(
         Of such pictures. It is asked what each decoded point of the plane is; and adversarial and
         dreamt pictures are made with it.
     judge : Module, optional
-        The autoencoder whose error is the distance. By default the model itself; one with a wider
-        bottleneck is nearer to natural pictures, and tells others from them better.
+        The autoencoder whose error is the distance. By default the model itself; one that was
+        trained with noise is nearer to natural pictures, and tells others from them much better:
+        what it takes away points back to them.
     grid : int
         Points decoded along each axis.
     walk : (int, int), optional
@@ -230,7 +231,9 @@ def manifold(
     Notes
     -----
     Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks (2006); for
-    distances Meng and Chen, MagNet: a two-pronged defense against adversarial examples (2017).
+    distances Alain and Bengio, What regularized auto-encoders learn from the data-generating
+    distribution (2014), and Meng and Chen, MagNet: a two-pronged defense against adversarial
+    examples (2017).
 
     Examples
     --------
