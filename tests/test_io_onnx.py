@@ -655,6 +655,26 @@ def test_networks_there_and_back(name: str, tmp_path: Path, rng: np.random.Gener
     assert np.abs(runtime(str(path)).run(None, {"input": x})[0] - y).max() <= tolerance
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"latent": 2, "image_size": (8, 12), "squash": True}, {"blocks": 1, "residual": True}],
+)
+def test_autoencoders_of_all_kinds(
+    options: dict[str, Any], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model = with_statistics(models.autoencoder(width=4, **options))
+    for p in model.parameters():  # the last layer of a residual begins with zeros
+        p.data[...] = rng.standard_normal(p.shape) * 0.3
+    pyconv.save_onnx(model, tmp_path / "net.onnx", (1, 8, 12))
+    again = pyconv.load_onnx(tmp_path / "net.onnx")
+    x = rng.standard_normal((3, 1, 8, 12)).astype(np.float32)
+    y = model(x).numpy()
+    tolerance = 4 * EPS[np.dtype(np.float32)] * 64 * np.abs(y).max()
+    assert np.abs(again(x).numpy() - y).max() <= tolerance
+    expected = ReferenceEvaluator(str(tmp_path / "net.onnx")).run(None, {"input": x})[0]
+    assert np.abs(expected - y).max() <= tolerance
+
+
 class Various(nn.Module):
     """What modules don't have: arithmetic, indices, shapes."""
 

@@ -127,6 +127,13 @@ SMALL = [
     (lambda: models.cifar_resnet(8, 2, 1, None, num_classes=3), (2, 1, 7, 9), (2, 3)),
     (lambda: models.autoencoder(None, 3, 2, 3), (2, 3, 8, 16), (2, 3, 8, 16)),
     (lambda: models.autoencoder(5, 1, 2), (2, 1, 8, 8), (2, 5, 8, 8)),
+    (lambda: models.autoencoder(3, 1, 2, blocks=2), (2, 1, 8, 12), (2, 3, 8, 12)),
+    (lambda: models.autoencoder(None, 3, 2, blocks=1, residual=True), (2, 3, 8, 8), (2, 3, 8, 8)),
+    (
+        lambda: models.autoencoder(width=2, latent=3, image_size=(8, 12), squash=True),
+        (2, 1, 8, 12),
+        (2, 1, 8, 12),
+    ),
     (lambda: models.unet(3, 1, 2, 2), (2, 1, 8, 12), (2, 3, 8, 12)),
     (lambda: models.transformer_net(2, 1, 2, 1), (2, 1, 5, 9), (2, 2, 5, 9)),
     (lambda: models.transformer_net(None, 3, 2, 0), (2, 3, 11, 8), (2, 3, 11, 8)),
@@ -146,7 +153,7 @@ def test_forward(make: Callable[[], nn.Module], shape, output, rng) -> None:
     assert y.shape == output and y.dtype == np.float32 and np.isfinite(y.numpy()).all()
 
 
-@pytest.mark.parametrize(("make", "shape", "output"), [SMALL[i] for i in (3, 5, 9, 12)])
+@pytest.mark.parametrize(("make", "shape", "output"), [SMALL[i] for i in (3, 5, 10, 12, 15)])
 def test_hooks_see_what_fusion_hides(make, shape, output, rng) -> None:
     """With a listener at every module nothing is fused, and the output stays the same."""
     model = make().double().eval()
@@ -171,7 +178,7 @@ def test_inverted_residuals_add_their_input(rng: np.random.Generator) -> None:
 
 
 def test_gradients_reach_every_parameter(rng: np.random.Generator) -> None:
-    for make, shape, _ in (SMALL[3], SMALL[5], SMALL[9], SMALL[12]):
+    for make, shape, _ in (SMALL[3], SMALL[5], SMALL[11], SMALL[12], SMALL[15]):
         model = make()
         model(rng.standard_normal((2, *shape[1:])).astype(np.float32)).sum().backward()
         assert all(p.grad is not None for p in model.parameters())
@@ -214,6 +221,24 @@ def test_models_know_how_they_were_built() -> None:
         (lambda: models.transformer_net(blocks=-1), ValueError, "blocks must be at least 0"),
         (lambda: models.unet(depth=0), ValueError, "depth must be at least 1"),
         (lambda: models.autoencoder(width=-1), ValueError, "width must be at least 1"),
+        (lambda: models.autoencoder(latent=2), ValueError, "latent needs image_size"),
+        (
+            lambda: models.autoencoder(latent=2, image_size=30),
+            ValueError,
+            r"image_size must be multiples of 2\^depth = 4, got 30",
+        ),
+        (lambda: models.autoencoder(image_size=28), ValueError, "image_size is for a latent"),
+        (
+            lambda: models.autoencoder(latent=2, image_size=8, residual=True),
+            ValueError,
+            "residual needs an output like the input, and no latent",
+        ),
+        (
+            lambda: models.autoencoder(residual=True, squash=True),
+            ValueError,
+            "squash and residual exclude one another",
+        ),
+        (lambda: models.autoencoder(blocks=-1), ValueError, "blocks must be at least 0"),
         (lambda: models.build("resnet81"), ValueError, "no model 'resnet81'; did you mean"),
         (
             lambda: models.build("mlp", x=1),
@@ -271,3 +296,26 @@ def test_a_transformer_net_refuses_what_it_cant_mirror() -> None:
 def test_unet_refuses_sides_that_it_cant_halve() -> None:
     with pytest.raises(ValueError, match="sides of x must be multiples of 4"):
         models.unet(2, 1, 2, 2)(np.zeros((1, 1, 6, 8), np.float32))
+
+
+def test_a_residual_autoencoder_begins_as_the_identity(rng) -> None:
+    for blocks in (0, 2):
+        model = models.autoencoder(in_channels=3, blocks=blocks, residual=True)
+        x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+        np.testing.assert_array_equal(model(x).numpy(), x)
+        model(x).sum().backward()
+        last = model.body.decoder[-1].weight.grad
+        assert last is not None and np.abs(last.numpy()).max() > 0
+
+
+def test_an_autoencoder_with_a_latent_sees_all_through_few_numbers(rng) -> None:
+    model = models.autoencoder(width=4, latent=2, image_size=8, squash=True).eval()
+    x = rng.standard_normal((5, 1, 8, 8)).astype(np.float32)
+    points = model.encoder(x)
+    assert points.shape == (5, 2) and np.ptp(points.numpy(), axis=0).min() > 0
+    y = model(x).numpy()
+    np.testing.assert_array_equal(model.decoder(points).numpy(), y)
+    assert (y > 0).all() and (y < 1).all()
+    found = pyconv.summary(model, (1, 1, 8, 8))
+    assert found.layers[-1].output_shape == (1, 1, 8, 8)
+    assert [f for f in found.layers if f.kind == "Unflatten"][0].output_shape == (1, 8, 2, 2)

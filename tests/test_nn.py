@@ -158,6 +158,12 @@ LAYERS = {
         {},
     ),
     "Flatten": (lambda: nn.Flatten(), IMAGE, lambda m, x: x.reshape(2, -1), {}),
+    "Unflatten": (
+        lambda: nn.Unflatten(1, (2, 2)),
+        IMAGE,
+        lambda m, x: x.reshape(2, 2, 2, 6, 5),
+        {},
+    ),
     "Flatten some": (lambda: nn.Flatten(0, 2), IMAGE, lambda m, x: x.reshape(-1, 5), {}),
     "Upsample": (
         lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
@@ -1185,6 +1191,7 @@ def test_bad_arguments(case):
         (lambda: nn.Conv2d(3, 4, 3), np.zeros((2, 3, 5, 5)), TypeError, "conv2d: weight"),
         (lambda: nn.Linear(3, 4), np.zeros((2, 5), np.float32), ValueError, "linear: "),
         (lambda: nn.Flatten(), 3, TypeError, "Flatten: x"),
+        (lambda: nn.Unflatten(1, (2, 2)), 3, TypeError, "Unflatten: x"),
         (lambda: nn.Residual(nn.ReLU()), 3, TypeError, "Residual: x"),
     ],
 )

@@ -31,6 +31,9 @@ _COMMANDS = {
     "dream": "a picture, changed until a network sees more of what it sees in it",
     "attack": "pictures that deceive a network, and training against them",
     "style": "the content of one picture in the manner of another",
+    "denoise": "take noise out of pictures, with an autoencoder",
+    "anomaly": "find pictures that are unlike those that an autoencoder knows",
+    "manifold": "the plane on which an autoencoder lays pictures out",
     "bench": "how fast convolutions are, and how exact",
     "info": "what runs: version, processor, instruction set, threads",
 }

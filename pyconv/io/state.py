@@ -16,7 +16,7 @@ from pyconv.nn.module import Module
 # the same model should give the same file.
 _KEY = "pyconv"
 # What a model itself knows of these, as ``model.metadata``.
-_DESCRIBES = ("classes", "input_shape", "normalization", "resize", "style")
+_DESCRIBES = ("autoencoding", "classes", "input_shape", "normalization", "resize", "style")
 _MODEL = "model."  # what the names of a model's arrays begin with in a checkpoint
 
 

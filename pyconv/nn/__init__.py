@@ -21,7 +21,7 @@ from pyconv.nn.convolution import (
     ConvTranspose2d,
     DepthwiseSeparableConv2d,
 )
-from pyconv.nn.dense import Flatten, Linear
+from pyconv.nn.dense import Flatten, Linear, Unflatten
 from pyconv.nn.dropout import Dropout
 from pyconv.nn.features import Ensemble, features
 from pyconv.nn.loss import (
@@ -78,6 +78,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "Unflatten",
     "Upsample",
     "ZeroPad2d",
     "features",

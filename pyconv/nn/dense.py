@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -79,3 +80,44 @@ class Flatten(Module):
 
     def forward(self, x: Any) -> Any:
         return as_tensor("Flatten", "x", x).flatten(self.start_dim, self.end_dim)
+
+
+class Unflatten(Module):
+    """One axis as several, the opposite of `Flatten`.
+
+    Parameters
+    ----------
+    dim : int
+        From 1 on: the batch stays as it is.
+    unflattened_size : sequence of int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pyconv import nn
+    >>> nn.Unflatten(1, (3, 4, 5))(np.zeros((2, 60))).shape
+    (2, 3, 4, 5)
+    """
+
+    def __init__(self, dim: int, unflattened_size: Any) -> None:
+        super().__init__()
+        self.dim = check.integer("Unflatten", "dim", dim, 1)
+        if not isinstance(unflattened_size, (tuple, list)) or not unflattened_size:
+            raise TypeError(
+                f"Unflatten: unflattened_size must be a tuple of ints, got {unflattened_size!r}"
+            )
+        self.unflattened_size = tuple(
+            check.integer("Unflatten", "unflattened_size", n, 1) for n in unflattened_size
+        )
+
+    def forward(self, x: Any) -> Any:
+        x = as_tensor("Unflatten", "x", x)
+        size = math.prod(self.unflattened_size)
+        if x.ndim <= self.dim or x.shape[self.dim] != size:
+            raise ValueError(
+                f"Unflatten: x must have {size} entries in axis {self.dim}, got shape {x.shape}"
+            )
+        return x.reshape(*x.shape[: self.dim], *self.unflattened_size, *x.shape[self.dim + 1 :])
+
+    def extra_repr(self) -> str:
+        return f"{self.dim}, {self.unflattened_size}"

@@ -54,12 +54,12 @@ class Result:
         ImportError
             matplotlib is not there.
         """
-        figure_type = _figure_type()
+        new_figure = figure_type()
         curves = sorted({k for row in self.history for k, v in row.items() if _is_number(v)})
         curves = [name for name in curves if name != "step"]
         across = min(len(self.images), across or 8) or 1
         down = -(-len(self.images) // across)
-        figure = figure_type(
+        figure = new_figure(
             figsize=(2.2 * across + (4 if curves else 0), max(2.4 * down, 2.4)),
             layout="constrained",
         )
@@ -70,7 +70,7 @@ class Result:
         for i, ax in enumerate(axes):
             ax.axis("off")
             if i < len(self.images):
-                _show(ax, self.images[i])
+                show(ax, self.images[i])
                 if self.titles:
                     ax.set_title(self.titles[i], fontsize=8)
         for part in rest:
@@ -103,8 +103,13 @@ class Result:
             The folder is missing or can't be written.
         """
         check.integer("save", "scale", scale, 1)
-        images = self.images.repeat(scale, 2).repeat(scale, 3)
-        save_picture(path, sheet(images, across))
+        images, usual = self._page()
+        images = images.repeat(scale, 2).repeat(scale, 3)
+        save_picture(path, sheet(images, across or usual))
+
+    def _page(self) -> tuple[np.ndarray, int | None]:
+        """What `save` writes, and how many in a row."""
+        return self.images, None
 
 
 def picture_format(path: Any) -> tuple[str, str]:
@@ -131,7 +136,7 @@ def save_picture(path: Any, picture: np.ndarray) -> None:
     atomic_write(name, packed.getvalue())
 
 
-def _show(ax: Any, picture: np.ndarray) -> None:
+def show(ax: Any, picture: np.ndarray) -> None:
     if len(picture) == 1:
         ax.imshow(picture[0], cmap="gray", vmin=0, vmax=1)
     else:
@@ -142,7 +147,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _figure_type() -> Any:
+def figure_type() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
