@@ -176,8 +176,9 @@ class Trainer:
         are computed anew on the training data, unless it averages buffers itself.
     device : {"cpu", "cuda"}, optional
         Where to bring the model and the batches.
-    progress : bool
-        Show a bar, with loss and accuracy, on standard error.
+    progress : bool or "epochs"
+        Show a bar with loss and accuracy on standard error, one for each epoch; "epochs" is one for
+        all of them, for epochs that are short.
     scheduler_per : {"auto", "batch", "epoch"}
         When the scheduler steps: "auto" is "batch" for OneCycleLR and LinearWarmup. A
         ReduceLROnPlateau gets the validation loss, or the loss without validation.
@@ -231,7 +232,7 @@ class Trainer:
         l1: float = 0.0,
         average: AveragedModel | None = None,
         device: str | None = None,
-        progress: bool = True,
+        progress: bool | str = True,
         scheduler_per: str = "auto",
         average_from: int = 0,
     ) -> None:
@@ -269,7 +270,9 @@ class Trainer:
         self.average = average
         self.average_from = check.integer(name, "average_from", average_from, 0)
         self.device = device
-        self.progress = check.boolean(name, "progress", progress)
+        self.progress = progress
+        if progress != "epochs":
+            check.boolean(name, "progress", progress)
         per_batch = isinstance(scheduler, _PER_BATCH) or scheduler_per == "batch"
         self._step_per_batch = per_batch and scheduler_per != "epoch"
         self.epoch = 0
@@ -333,10 +336,14 @@ class Trainer:
         if checkpoint is not None:
             self.save_checkpoint(checkpoint, train, validation)
         try:
-            while self.epoch < epochs and not self.stop:
-                self._one_epoch(train, validation, epochs)
-                if checkpoint is not None:
-                    self.save_checkpoint(checkpoint, train, validation)
+            with _bar(self.progress == "epochs", range(epochs), "training", "epoch") as bar:
+                bar.update(self.epoch)
+                while self.epoch < epochs and not self.stop:
+                    self._one_epoch(train, validation, epochs)
+                    bar.set_postfix(_short(self.record), refresh=False)
+                    bar.update()
+                    if checkpoint is not None:
+                        self.save_checkpoint(checkpoint, train, validation)
             if self.average is not None and self.average.n_averaged.item() > 0:
                 if not self.average.use_buffers:
                     update_bn(train, self.average, self.device)
@@ -388,7 +395,8 @@ class Trainer:
         self.record = {"epoch": self.epoch + 1}
         meter = _Meter()
         self.model.train()
-        with _bar(self.progress, train, f"epoch {self.epoch + 1}/{epochs}") as bar:
+        title = f"epoch {self.epoch + 1}/{epochs}"
+        with _bar(self.progress is True, train, title) as bar:
             batches = iter(train)
             try:
                 for x, y in batches:
@@ -403,7 +411,7 @@ class Trainer:
             if validation is not None:
                 found = self.evaluate(validation, self.model)
                 self.record.update({f"validation_{key}": value for key, value in found.items()})
-                bar.set_postfix({**meter.text(), **_short(found)})
+                bar.set_postfix({**meter.text(), **_short(found, "validation_")})
         self.record["lr"] = float(self.optimizer.param_groups[0]["lr"])
         self.record["seconds"] = time.perf_counter() - start
         if self.scheduler is not None and not self._step_per_batch:
@@ -640,15 +648,17 @@ class _Meter:
         return found
 
 
-def _short(found: dict[str, float]) -> dict[str, str]:
-    return {f"validation_{key}": f"{value:.4f}" for key, value in found.items()}
+def _short(found: dict[str, Any], start: str = "") -> dict[str, str]:
+    """Losses and accuracies for the bar."""
+    wanted = {k: v for k, v in found.items() if k.endswith(("loss", "accuracy"))}
+    return {f"{start}{key}": f"{value:.4f}" for key, value in wanted.items()}
 
 
-def _bar(progress: bool, data: Any, title: str) -> Any:
+def _bar(progress: bool, data: Any, title: str, unit: str = "batch") -> Any:
     from tqdm import tqdm
 
     total = len(data) if hasattr(data, "__len__") else None
-    return tqdm(total=total, desc=title, unit="batch", disable=not progress)
+    return tqdm(total=total, desc=title, unit=unit, disable=not progress)
 
 
 def _is_loader(data: Any) -> bool:

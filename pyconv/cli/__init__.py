@@ -23,6 +23,7 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _COMMANDS = {
     "train": "train a network on pictures",
+    "transfer": "give a trained network other classes, from few pictures",
     "evaluate": "how right a trained network is on a data set",
     "predict": "which class a picture belongs to",
     "summary": "the layers of a network: shapes, parameters, multiply-adds, receptive fields",

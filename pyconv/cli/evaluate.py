@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Test a model and print how right it is."""
     from pyconv import functional, training
     from pyconv.data import DataLoader
+    from pyconv.recipes._labelled import Prepare, check_channels
 
     start(arguments)
     model, metadata = load_model(arguments.model)
@@ -54,7 +55,12 @@ def run(arguments: argparse.Namespace) -> None:
     size = arguments.size or (tuple(metadata["input_shape"][1:]) if fixed else None)
     data = load_data(name, size)
     part = getattr(data, arguments.part)
-    check_pictures(part.x, metadata)
+    transform = transform_of(metadata)
+    if metadata.get("scaled"):  # by pyconv transfer, which takes pictures of any size
+        transform = Prepare(metadata["input_shape"], metadata.get("normalization"))
+        check_channels("evaluate", "data", part.x, metadata["input_shape"][0])
+    else:
+        check_pictures(part.x, metadata)
     classes = tuple(metadata.get("classes") or data.classes)
     columns = None
     if len(classes) != len(data.classes):
@@ -63,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.device != "cpu":
         model.to(arguments.device)
     begin = time.perf_counter()
-    loader = DataLoader(part, arguments.batch_size, transform=transform_of(metadata), workers=1)
+    loader = DataLoader(part, arguments.batch_size, transform=transform, workers=1)
     scores = training.predict(model, loader, arguments.device)
     seconds = time.perf_counter() - begin
     if columns is not None:

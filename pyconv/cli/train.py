@@ -485,15 +485,9 @@ def _draw(history: list[dict[str, Any]], path: str) -> None:
     """Loss and accuracy against the epoch."""
     from matplotlib.figure import Figure
 
+    from pyconv.recipes._curves import curves
+
     figure = Figure(figsize=(9, 4), layout="constrained")
-    epochs = [record["epoch"] for record in history]
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for name, text in ((key, "training"), (f"validation_{key}", "validation")):
-            values = [record.get(name) for record in history]
-            if values and None not in values:
-                axes.plot(epochs, values, marker=".", label=text)
-        axes.set(xlabel="epoch", ylabel=key)
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend()
+        curves(axes, history, key)
     save_figure(figure, path)

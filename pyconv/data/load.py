@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pyconv.data import fashion_mnist, idx, pictures
+from pyconv.data import fashion_mnist, idx, patches, pictures
 from pyconv.data.dataset import Dataset, Split
 from pyconv.kernels import _checks as check
 
-NAMES = ("fashion-mnist", "digits")
+NAMES = ("fashion-mnist", "paintings", "digits")
 
 
 def load_dataset(
@@ -24,6 +24,9 @@ def load_dataset(
     name : str or path
         - ``"fashion-mnist"``: 28×28, grey, ten classes of clothing. Without `root` the 5,000
           training and 1,000 test pictures in the package; with it all 60,000 and 10,000.
+        - ``"paintings"``: 480 training and 240 test patches of 64×64 in colour, cut from the
+          photographs and the paintings in the package (see `sample_pictures`), from the left of
+          each to train, from its right to test.
         - ``"digits"``: 1,797 digits of 8×8, from scikit-learn.
         - a folder of four IDX files, as those of the MNIST family, compressed or not.
         - a folder of pictures, one sub-folder a class, or ``train`` and ``test`` folders that are
@@ -71,6 +74,8 @@ def load_dataset(
         if download:
             fashion_mnist.download_fashion_mnist(root)
         return fashion_mnist.full(root)
+    if name == "paintings":
+        return patches.paintings()
     if name == "digits":
         return _digits()
     if not os.path.isdir(name):

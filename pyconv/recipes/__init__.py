@@ -5,7 +5,7 @@ model's own pictures are applied inside. The result has ``.image`` or ``.images`
 entry a step, ``.figure()`` and ``.save(path)``. The same seed gives the same picture.
 """
 
-from pyconv.recipes import adversarial, autoencoding, dream, style, visualize
+from pyconv.recipes import adversarial, autoencoding, dream, style, transfer, visualize
 from pyconv.recipes._result import Result
 
-__all__ = ["Result", "adversarial", "autoencoding", "dream", "style", "visualize"]
+__all__ = ["Result", "adversarial", "autoencoding", "dream", "style", "transfer", "visualize"]
