@@ -11,8 +11,8 @@ from backends import on_device
 from test_recipes import NAMES, calls
 
 import pyconv
-from pyconv import manual_seed, nn
-from pyconv.recipes import adversarial, visualize
+from pyconv import manual_seed, models, nn
+from pyconv.recipes import adversarial, autoencoding, style, transfer, visualize
 
 pytestmark = on_device
 
@@ -89,8 +89,69 @@ def test_adversarial_training(net, rng):
     assert found[0].after == found[1].after
 
 
+def test_a_style_network_learns_and_paints(net, picture):
+    options: dict[str, Any] = dict(steps=2, every=1, batch_size=1, size=16, progress=False)
+    layers: dict[str, Any] = dict(content_layer="4", style_layers=["0", "4"])
+    found = []
+    for device in ("cuda", "cpu"):
+        manual_seed(0)
+        network = models.transformer_net(width=2, blocks=1).to(device)
+        loss_network = copy.deepcopy(net).to(device)
+        painter = style.train(
+            [picture], picture[:, ::-1], model=loss_network, network=network, **layers, **options
+        )
+        assert {p.device[:4] for p in painter.parameters()} == {device}
+        found.append((painter.metadata["history"], style.apply(painter, picture).images))
+    for row, wanted in zip(found[0][0], found[1][0], strict=True):
+        assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-3)
+    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-2)  # Adam's first steps are signs
+
+
+def test_a_head_is_learned_on_a_frozen_network(net, rng):
+    x, y = rng.random((12, 3, 16, 16), np.float32), np.arange(12) % 3
+    found = []
+    for device in ("cuda", "cpu"):
+        start = copy.deepcopy(net).to(device)
+        fitted = transfer.fit(
+            start, (x, y), (x, y), epochs=2, batch_size=6, classes=list("abc"), progress=False
+        )
+        assert {p.device[:4] for p in fitted.model.parameters()} == {device}
+        found.append(fitted)
+    for row, wanted in zip(found[0].history, found[1].history, strict=True):
+        assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-3)
+        assert row["validation_loss"] == pytest.approx(wanted["validation_loss"], rel=1e-3)
+    assert found[0].titles == found[1].titles
+
+
+def test_autoencoders(rng):
+    x = rng.random((24, 1, 8, 8), np.float32)
+    for noise in (0.0, 0.1):
+        found = []
+        for device in ("cuda", "cpu"):
+            options: dict[str, Any] = dict(latent=2, epochs=1, batch_size=8, noise=noise)
+            manual_seed(0)
+            model = (
+                models.autoencoder(width=4, depth=1, residual=True)
+                if noise
+                else models.autoencoder(width=4, latent=2, image_size=8, squash=True)
+            )
+            fitted = autoencoding.fit(x, model=model, device=device, progress=False, **options)
+            assert {p.device[:4] for p in fitted.model.parameters()} == {device}
+            scores = autoencoding.anomaly(fitted.model, x, progress=False).scores
+            found.append((fitted.history[-1]["loss"], scores, fitted.images))
+        assert found[0][0] == pytest.approx(found[1][0], rel=1e-3)
+        np.testing.assert_allclose(found[0][1], found[1][1], rtol=2e-2)
+        np.testing.assert_allclose(found[0][2], found[1][2], atol=2e-2)
+    clean = rng.random((2, 1, 8, 8), np.float32)
+    pairs = [
+        autoencoding.denoise(copy.deepcopy(fitted.model).to(device), clean, noise=0.1, clean=None,
+                             progress=False)
+        for device in ("cuda", "cpu")
+    ]  # fmt: skip
+    np.testing.assert_allclose(pairs[0].images, pairs[1].images, atol=TOLERANCE)
+
+
 def test_a_command_with_device_cuda(tmp_path, monkeypatch):
-    from pyconv import models
     from pyconv.cli import main
     from pyconv.data import read_picture
 

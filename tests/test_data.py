@@ -214,7 +214,12 @@ def test_pictures_of_16_bits_and_turned_ones(tmp_path: Path) -> None:
     ("arguments", "options", "error", "match"),
     [
         ((1,), {}, TypeError, "name must be a str or a path, got int 1"),
-        (("nowhere",), {}, ValueError, "one of fashion-mnist, paintings, digits or a folder, got 'nowhere'"),
+        (
+            ("nowhere",),
+            {},
+            ValueError,
+            "one of fashion-mnist, paintings, digits or a folder, got 'nowhere'",
+        ),
         (("digits", "folder"), {}, ValueError, 'for "fashion-mnist" only'),
         (("fashion-mnist", 3), {}, TypeError, "root must be a str or a path"),
         (("fashion-mnist",), {"download": True}, ValueError, "download needs root"),

@@ -15,7 +15,7 @@ from pyconv.nn.module import Module
 from pyconv.recipes import _surgery
 from pyconv.recipes._labelled import Prepare, few, labelled
 from pyconv.recipes._network import Network
-from pyconv.recipes._result import Result, _figure_type
+from pyconv.recipes._result import Result, figure_type
 from pyconv.recipes._steps import steps_with_bar
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -94,7 +94,7 @@ class Study(Result):
         """
         cut = any(row["layer"] is not None for row in self.history)
         down, beside = (2, 1) if cut and across == 1 else (1, 1 + cut)
-        figure = _figure_type()(figsize=(5.5 * beside, 4.5 * down), layout="constrained")
+        figure = figure_type()(figsize=(5.5 * beside, 4.5 * down), layout="constrained")
         axes = figure.subplots(down, beside, squeeze=False, sharey=True).ravel()
         for way in WAYS:
             found = self.accuracies(way)

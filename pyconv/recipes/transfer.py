@@ -27,7 +27,7 @@ from pyconv.recipes import _surgery
 from pyconv.recipes._curves import curves
 from pyconv.recipes._labelled import Prepare, check_channels, labelled, pictures
 from pyconv.recipes._network import Network
-from pyconv.recipes._result import Result, _figure_type, _show
+from pyconv.recipes._result import Result, figure_type, show
 from pyconv.recipes._transfer_study import Study, study
 
 __all__ = ["Study", "Transferred", "fit", "judged", "predict", "study"]
@@ -89,7 +89,7 @@ class Transferred(Result):
         ImportError
             matplotlib is not there.
         """
-        figure = _figure_type()(figsize=(11, 5), layout="constrained")
+        figure = figure_type()(figsize=(11, 5), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[4, 7])
         for ax, key in zip(left.subplots(2, 1), ("accuracy", "loss"), strict=True):
             curves(ax, self.history, key)
@@ -98,7 +98,7 @@ class Transferred(Result):
         for i, ax in enumerate(right.subplots(down, across, squeeze=False).flat):
             ax.axis("off")
             if i < len(self.images):
-                _show(ax, self.images[i])
+                show(ax, self.images[i])
                 wrong = "\n" in self.titles[i]
                 ax.set_title(self.titles[i], fontsize=8, color="firebrick" if wrong else "black")
         return figure
