@@ -14,6 +14,7 @@ from PIL import Image
 import pyconv
 from pyconv import models, nn
 from pyconv.cli import main
+from pyconv.cli.style_training import Files, pictures_in
 from pyconv.recipes import style
 from pyconv.recipes._network import Network
 from pyconv.recipes._pictures import resized
@@ -412,7 +413,9 @@ def test_command_transfers(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     command(capsys, *common, "--out", "b.png", "--seed", "1")
     assert Path("b.png").read_bytes() != first
     for more in (
-        ["--start", "content", "--method", "adam", "--rate", "0.1", "--keep-color"],
+        ["--start", "content"],
+        ["--keep-color"],
+        ["--method", "adam", "--rate", "0.1"],
         ["--alpha", "0", "--beta", "2", "--smooth", "0", "--layer-weights", "1,0"]
         + ["--style-layers", "2,5"],
         ["--content-layer", "2"],
@@ -487,6 +490,18 @@ def test_command_trains_paints_and_compares(
     assert size_of("style.png")[0] == (4 * 42 - 2, 34)
 
 
+def test_pictures_of_a_folder_are_read_when_they_are_asked_for(folder: Path) -> None:
+    names = pictures_in("photos")
+    assert names == [os.path.join("photos", "a.png"), os.path.join("photos", "more", "b.jpg")]
+    files = Files(names, 3, 24)
+    assert len(files) == 2 and files[0].shape == (3, 24, 28) and files[0].dtype == np.float32
+    np.testing.assert_allclose(files[0], resized(blobs(0)[None], (24, 28))[0], atol=2 / 255)
+    assert Files(names, 1, 100)[1].shape == (1, 48, 56)  # never enlarged
+    with pytest.raises(ValueError, match="empty has no pictures"):
+        (folder / "empty").mkdir()
+        pictures_in("empty")
+
+
 def test_command_resumes(folder: Path, capsys: pytest.CaptureFixture[str],
                          monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     from pyconv.training import Trainer
@@ -505,6 +520,7 @@ def test_command_resumes(folder: Path, capsys: pytest.CaptureFixture[str],
     assert main(["style", *words, "-o", "net.safetensors"]) == 130
     assert "go on with --resume net.checkpoint.safetensors" in capsys.readouterr().err
     command(capsys, *words, "-o", "net.safetensors", "--resume", "net.checkpoint.safetensors")
+    assert len(seen) == 51 + 2  # the rest alone
     assert Path("net.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
     assert not Path("net.checkpoint.safetensors").exists()
 
