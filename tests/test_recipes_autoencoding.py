@@ -597,7 +597,7 @@ def test_command_manifold(
         ("denoise a.png b.png", "one picture is expected, got a.png b.png"),
         ("denoise a.safetensors b.safetensors", "one network is expected"),
         ("denoise a.png", "a.png"),
-        ("denoise --train nowhere", "must be one of fashion-mnist, digits or a folder"),
+        ("denoise --train nowhere", "must be one of fashion-mnist, paintings, digits or a folder"),
         ("denoise a.safetensors --train digits", "--train makes a network"),
         ("denoise -o nowhere/a.safetensors", "nowhere: no such folder"),
         ("denoise --noise x", "expected numbers"),

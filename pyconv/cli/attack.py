@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="NAME",
-        help="attack test pictures of a data set: fashion-mnist, digits, a folder of IDX files, or "
-        "of pictures with one sub-folder a class",
+        help="attack test pictures of a data set: fashion-mnist, paintings, digits, a folder of IDX "
+        "files, or of pictures with one sub-folder a class",
     )
     parser.add_argument(
         "--count",
