@@ -98,7 +98,9 @@ def test_ssim_is_its_formula(rng: np.random.Generator) -> None:
 
 
 def test_psnr_and_ssim_are_scikit_images(rng: np.random.Generator) -> None:
-    metrics = pytest.importorskip("skimage.metrics")
+    metrics = pytest.importorskip(
+        "skimage.metrics", reason="needs scikit-image: pip install scikit-image"
+    )
     x, y = (a.astype(np.float32).astype(float) for a in two_pictures(rng, 1, 3, 40, 33))
     np.testing.assert_allclose(
         autoencoding.psnr(x, y), metrics.peak_signal_noise_ratio(y[0], x[0], data_range=1.0)

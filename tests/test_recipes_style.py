@@ -14,7 +14,8 @@ from PIL import Image
 import pyconv
 from pyconv import models, nn
 from pyconv.cli import main
-from pyconv.cli.style_training import Files, pictures_in
+from pyconv.cli.recipe import pictures_in
+from pyconv.cli.style_training import Files
 from pyconv.recipes import style
 from pyconv.recipes._network import Network
 from pyconv.recipes._pictures import resized

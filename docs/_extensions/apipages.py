@@ -25,6 +25,8 @@ MODULES = {
     "pyconv.recipes.dream": "deep dream",
     "pyconv.recipes.style": "style transfer",
     "pyconv.recipes.adversarial": "pictures that deceive",
+    "pyconv.recipes.transfer": "a new head for a trained network",
+    "pyconv.recipes.autoencoding": "denoising, anomalies, the manifold",
     "pyconv.bench": "how fast convolutions are",
     "pyconv.reference": "the definition, in NumPy",
 }

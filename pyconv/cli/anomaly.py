@@ -15,11 +15,10 @@ from pyconv.cli.autoencoders import (
     files_given,
     folder_of,
     loaded,
-    pictures_in,
     trained,
 )
 from pyconv.cli.common import UsageError, at_least, between
-from pyconv.cli.recipe import add_common, begin, finish
+from pyconv.cli.recipe import add_common, begin, finish, pictures_in
 
 if TYPE_CHECKING:
     import numpy as np

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="NAME",
-        help="attack test pictures of a data set: fashion-mnist, paintings, digits, a folder of IDX "
+        help="attack test pictures: fashion-mnist, paintings, digits, a folder of IDX "
         "files, or of pictures with one sub-folder a class",
     )
     parser.add_argument(

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pyconv.cli.common import UsageError, at_least, class_index, load_model, times
+from pyconv.cli.recipe import pictures_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,23 +64,6 @@ def files_given(names: list[str]) -> tuple[str | None, list[str]]:
 def default_file(kind: str, what: str) -> str:
     """Where a network goes that was trained on something."""
     return f"{kind}-{os.path.basename(os.path.abspath(what))}{ENDING}"
-
-
-def pictures_in(folder: str) -> list[str]:
-    """The paths of all pictures in a folder and below it, sorted."""
-    from pyconv.data.pictures import ENDINGS
-
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder}: no such folder")
-    found = [
-        os.path.join(place, name)
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(ENDINGS) and not name.startswith(".")
-    ]
-    if not found:
-        raise ValueError(f"{folder} has no pictures")
-    return sorted(found)
 
 
 def data_set(what: str, size: tuple[int, ...] | None = None) -> Pictures | None:

@@ -169,6 +169,23 @@ def read(name: str, channels: int, size: Any = None, resize: int | None = None) 
     return read_picture(sample_path(name) if sample else name, channels, size, resize)
 
 
+def pictures_in(folder: str) -> list[str]:
+    """The paths of all pictures in a folder and below it, sorted."""
+    from pyconv.data.pictures import ENDINGS
+
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder}: no such folder")
+    found = [
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(ENDINGS) and not name.startswith(".")
+    ]
+    if not found:
+        raise ValueError(f"{folder} has no pictures")
+    return sorted(found)
+
+
 def channels_of(model: Module, metadata: dict[str, Any]) -> int:
     """Whether a network takes grey pictures (1) or colour (3): by what is known of it, or by its
     first convolution."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pyconv.cli.recipe import finish, open_picture
+from pyconv.cli.recipe import finish, open_picture, pictures_in
 
 _SIZE, _STEPS = 256, 2000
 _PHOTOGRAPHS = ("colosseum", "gateway_of_india", "great_wall", "machu_picchu")
@@ -40,23 +40,6 @@ class Files(Sequence[np.ndarray]):
 
     def __getitem__(self, i: Any) -> Any:
         return self._read(i) / np.float32(255)
-
-
-def pictures_in(folder: str) -> list[str]:
-    """The paths of all pictures in a folder and below it, sorted."""
-    from pyconv.data.pictures import ENDINGS
-
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder}: no such folder")
-    found = [
-        os.path.join(place, name)
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(ENDINGS) and not name.startswith(".")
-    ]
-    if not found:
-        raise ValueError(f"{folder} has no pictures")
-    return sorted(found)
 
 
 def train(arguments: argparse.Namespace, aims: dict[str, Any]) -> None:

@@ -174,7 +174,7 @@ def study(
     >>> from pyconv.recipes import transfer
     >>> data = load_dataset("fashion-mnist")
     >>> found = transfer.study(
-    ...     models.lenet5(), data.train[:20], data.test[:10], per_class=[1], cuts=["3"], epochs=1,
+    ...     models.lenet5(), data.train[:60], data.test[:10], per_class=[1], cuts=["3"], epochs=1,
     ...     progress=False,
     ... )
     >>> [row["way"] for row in found.history[:3]], found.layers
