@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +34,8 @@ def main(names: list[str]) -> int:
             command = [sys.executable, "-m", "pyconv", *shlex.split(arguments), "--quiet"]
             print(name, flush=True)
             out = str(PICTURES / file)
-            failed += bool(subprocess.run([*command, "--out", out], cwd=ROOT).returncode)
+            with tempfile.TemporaryDirectory() as folder:  # for the networks that are trained
+                failed += bool(subprocess.run([*command, "--out", out], cwd=folder).returncode)
             continue
         script = ROOT / "examples" / f"{name}.py"
         command = [sys.executable, str(script)]

@@ -694,6 +694,10 @@ def test_update_bn():
     assert [m.training for m in model] == [False, False, True]
     assert model[0].weight.grad is None
     optim.update_bn(iter(batches), nn.Linear(2, 2))  # nothing to do
+    model[1].running_mean.fill_(7)
+    nn.utils.freeze(model[1])
+    optim.update_bn(iter(batches), model)
+    assert model[1].running_mean.tolist() == [7, 7, 7]
 
 
 # -- bad input ------------------------------------------------------------------------------------

@@ -615,3 +615,24 @@ def test_the_command_says_what_is_wrong_in_one_line(argv, code, message, folder,
     assert main(given) == code
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and message in err
+
+
+def test_new_statistics_follow_quickly_whatever_the_momentum_was():
+    """A network whose norms hardly move learns anew, and is right in inference, too."""
+    data = load_dataset("fashion-mnist")
+    chosen = [np.flatnonzero(np.isin(split.y, (1, 8)))[:60] for split in (data.train, data.test)]
+    train, test = (
+        (split.x[rows], (split.y[rows] == 8).astype(int))
+        for split, rows in zip((data.train, data.test), chosen, strict=True)
+    )
+    pyconv.manual_seed(0)
+    slow = nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8, momentum=0.001), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+    )  # fmt: skip
+    found = transfer.fit(
+        slow.eval(), train, test, freeze_until=None, fresh=True, lr=0.05, epochs=30,
+        classes=["trouser", "bag"], progress=False,
+    )  # fmt: skip
+    assert found.accuracy > 0.8
+    assert slow[1].momentum == 0.001

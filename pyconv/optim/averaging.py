@@ -146,7 +146,8 @@ class ExponentialMovingAverage(AveragedModel):
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
-    """Compute the running statistics of all batch norms anew: the mean over the batches.
+    """Compute the running statistics of all batch norms anew: the mean over the batches. What is
+    frozen (`nn.utils.freeze`) keeps its own.
 
     Parameters
     ----------
@@ -169,7 +170,9 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     if not isinstance(model, Module):
         raise TypeError(f"update_bn: model must be a Module, got {type(model).__name__}")
     norms = [
-        m for m in model.modules() if isinstance(m, BatchNorm2d) and m.running_mean is not None
+        m
+        for m in model.modules()
+        if isinstance(m, BatchNorm2d) and m.running_mean is not None and not m.frozen
     ]
     if not norms:
         return

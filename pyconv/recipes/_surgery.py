@@ -13,6 +13,8 @@ from pyconv.nn.fusion import run
 from pyconv.nn.module import Module
 from pyconv.nn.normalization import _Normalization
 
+_MOMENTUM = 0.1  # of new statistics, at least
+
 
 class Anatomy:
     """Which layers of a network run in which order, and which one is the head.
@@ -193,10 +195,13 @@ def keep_statistics(modules: list[Module]) -> None:
 
 def draw_anew(modules: list[Module]) -> None:
     """Fresh weights and statistics: those of He et al., Delving deep into rectifiers (2015), for
-    convolutions."""
+    convolutions. New statistics must follow quickly: a network that was trained for days may have a
+    momentum with which they would hardly leave 0 and 1 here."""
     for module in modules:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
+        if isinstance(module, _Normalization) and module.momentum is not None:
+            module.momentum = max(module.momentum, _MOMENTUM)
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
