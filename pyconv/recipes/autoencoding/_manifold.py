@@ -423,4 +423,5 @@ def _color(k: int) -> tuple[float, float, float]:
     """The colour of a class: those of matplotlib's tab10, then again."""
     import matplotlib
 
-    return tuple(matplotlib.colormaps["tab10"](k % 10)[:3])  # type: ignore[return-value]
+    red, green, blue, _ = matplotlib.colormaps["tab10"](k % 10)
+    return red, green, blue
