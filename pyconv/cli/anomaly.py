@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pyconv.cli.autoencoders import (
     Pictures,
     add_training,
-    check_output,
     data_set,
     default_file,
     files_given,
@@ -17,7 +16,7 @@ from pyconv.cli.autoencoders import (
     loaded,
     trained,
 )
-from pyconv.cli.common import UsageError, at_least, between
+from pyconv.cli.common import UsageError, at_least, between, check_folder
 from pyconv.cli.recipe import add_common, begin, finish, pictures_in
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ def _network(arguments: argparse.Namespace, net: str | None) -> tuple[Any, dict[
     if net is not None or there:
         model, metadata = loaded(path, arguments.quiet, arguments.device)
         return model, metadata, path
-    check_output(path)
+    check_folder(path)
     data = _data(what, arguments.size)
     notes: dict[str, Any] = {"data": what, "size": arguments.size}
     without = arguments.without

@@ -114,13 +114,6 @@ def whole_pictures(what: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return train, floats[_TEST_SHARE - 1 :: _TEST_SHARE] or floats
 
 
-def check_output(path: str) -> None:
-    """Better now than after the training."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder}: no such folder")
-
-
 def trained(
     arguments: argparse.Namespace, x: np.ndarray, path: str, notes: dict[str, Any], **options: Any
 ) -> Module:

@@ -75,6 +75,11 @@ def shape(text: str) -> tuple[int, ...]:
     return found
 
 
+def counts(text: str) -> list[int]:
+    """A type of argument: whole numbers from 1 on, with commas."""
+    return [at_least(1)(part) for part in text.split(",")]
+
+
 def numbers(text: str) -> list[float]:
     """A type of argument: one number, or several with commas."""
     try:
@@ -193,6 +198,13 @@ def confusion_table(confusion: np.ndarray, names: Sequence[str]) -> str:
     for title, row in zip(titles, confusion, strict=True):
         lines.append(f"{title:<{left}}" + "".join(f"{n:>{cell}}" for n in row))
     return "\n".join(lines)
+
+
+def check_folder(path: str) -> None:
+    """Say at once that a file has no folder to go to: better now than after the work."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder}: no such folder")
 
 
 def check_matplotlib(flag: str) -> None:

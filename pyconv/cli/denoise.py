@@ -9,7 +9,6 @@ from typing import Any
 from pyconv.cli.autoencoders import (
     DENOISER_NOISE,
     add_training,
-    check_output,
     data_set,
     default_file,
     files_given,
@@ -17,7 +16,7 @@ from pyconv.cli.autoencoders import (
     trained,
     whole_pictures,
 )
-from pyconv.cli.common import UsageError, at_least, numbers
+from pyconv.cli.common import UsageError, at_least, check_folder, numbers
 from pyconv.cli.recipe import PICTURE_HELP, SAMPLES, add_common, begin, finish, open_picture
 
 _LEVELS = [0.05, 0.1, 0.2, 0.3]
@@ -137,7 +136,7 @@ def _network(
     if net is not None or (arguments.train is None and os.path.exists(path)):
         model, metadata = loaded(path, arguments.quiet, arguments.device)
         return model, metadata, path
-    check_output(path)
+    check_folder(path)
     found = None if what == "samples" else data_set(what)
     if found is None:
         train, _ = whole_pictures(what)

@@ -8,13 +8,19 @@ from typing import Any
 
 from pyconv.cli.autoencoders import (
     DENOISER_NOISE,
-    check_output,
     data_set,
     default_file,
     loaded,
     trained,
 )
-from pyconv.cli.common import UsageError, at_least, between, check_pictures, load_model
+from pyconv.cli.common import (
+    UsageError,
+    at_least,
+    between,
+    check_folder,
+    check_pictures,
+    load_model,
+)
 from pyconv.cli.recipe import TRAINED, add_common, begin, finish
 
 _MODEL = "manifold-{}.safetensors"
@@ -137,7 +143,7 @@ def _autoencoder(
         model, metadata = loaded(given or path, arguments.quiet, arguments.device)
         check_pictures(x[:1], metadata)
         return model
-    check_output(path)
+    check_folder(path)
     notes = {"data": arguments.data}
     return trained(arguments, x, path, notes, epochs=arguments.epochs, **options)
 
@@ -166,7 +172,7 @@ def _trained_classifier(arguments: argparse.Namespace, path: str, data: Any) -> 
     from pyconv.data import transforms as t
     from pyconv.training import Trainer, predict
 
-    check_output(path)
+    check_folder(path)
     if not arguments.quiet:
         print("training a classifier", flush=True)
     normalize = t.Normalize.of(data.train)

@@ -11,6 +11,7 @@ from pyconv.cli.common import (
     UsageError,
     add_running,
     at_least,
+    check_folder,
     check_matplotlib,
     load_model,
     numbers,
@@ -102,9 +103,7 @@ def begin(arguments: argparse.Namespace) -> None:
 
     start(arguments)
     arguments.begun = time.perf_counter()
-    folder = os.path.dirname(os.path.abspath(arguments.out))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder}: no such folder")
+    check_folder(arguments.out)
     picture_format(arguments.out)
     if arguments.figure is not None:
         check_matplotlib("--figure")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pyconv.cli.common import UsageError, at_least, between, load_model, numbers
+from pyconv.cli.common import UsageError, at_least, between, counts, load_model, numbers
 from pyconv.cli.recipe import (
     EPILOG,
     PICTURE_HELP,
@@ -166,7 +166,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--resume", metavar="FILE", help="go on from a checkpoint")
     group.add_argument(
-        "--compare", nargs="?", type=_counts, const=[50, 100, 300], metavar="N,N,...",
+        "--compare", nargs="?", type=counts, const=[50, 100, 300], metavar="N,N,...",
         help="with --model: the loss of one pass beside that of pictures optimised in so many "
         "steps (default: 50,100,300)",
     )  # fmt: skip
@@ -174,10 +174,6 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
-
-
-def _counts(text: str) -> list[int]:
-    return [at_least(1)(part) for part in text.split(",")]
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from pyconv.cli.common import check_folder
 from pyconv.cli.recipe import finish, open_picture, pictures_in
 
-_SIZE, _STEPS = 256, 2000
 _PHOTOGRAPHS = ("colosseum", "gateway_of_india", "great_wall", "machu_picchu")
 _KEPT = 512  # pictures that stay in memory
 
@@ -46,16 +46,14 @@ def train(arguments: argparse.Namespace, aims: dict[str, Any]) -> None:
     """Train, save the network, paint a picture with it."""
     import pyconv
     from pyconv import models
-    from pyconv.cli.style import _CONTENT, _STYLE, judge
+    from pyconv.cli.style import _CONTENT, _SIZE, _STYLE, _TRAINING_STEPS, judge
     from pyconv.recipes import style
 
-    folder = os.path.dirname(os.path.abspath(arguments.output))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder}: no such folder")  # better now than after the training
+    check_folder(arguments.output)
     names = pictures_in(arguments.train) if arguments.train else list(_PHOTOGRAPHS)
     model, channels = judge(arguments)
     painting = open_picture(arguments.style or _STYLE, channels, arguments.size or _SIZE)
-    steps = arguments.steps or _STEPS
+    steps = arguments.steps or _TRAINING_STEPS
     pyconv.manual_seed(arguments.seed)
     network = models.transformer_net(in_channels=channels, width=arguments.width, blocks=3)
     checkpoint = (

@@ -13,6 +13,7 @@ from pyconv.cli.common import (
     add_running,
     at_least,
     between,
+    check_folder,
     check_matplotlib,
     confusion_matrix,
     confusion_table,
@@ -236,9 +237,7 @@ def run(arguments: argparse.Namespace) -> None:
     plot = None if arguments.plot is None else arguments.plot or f"{stem}.png"
     if plot is not None:
         check_matplotlib("--plot")
-    folder = os.path.dirname(os.path.abspath(arguments.output))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder}: no such folder")  # better now than after the training
+    check_folder(arguments.output)
     checkpoint = arguments.checkpoint or f"{stem}.checkpoint.safetensors"
 
     import pyconv

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,10 @@ from pyconv.cli.common import (
     accuracy_table,
     at_least,
     between,
+    check_folder,
+    check_matplotlib,
     confusion_matrix,
+    counts,
     load_data,
     print_json,
     save_figure,
@@ -133,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     study.add_argument(
         "--counts",
-        type=_counts,
+        type=counts,
         metavar="LIST",
         help="training pictures a class (default: of "
         f"{', '.join(map(str, _COUNTS))} those that there are)",
@@ -175,19 +177,13 @@ def _check(arguments: argparse.Namespace) -> None:
     """What could fail after the training."""
     if arguments.fine_tune and arguments.freeze_until is not None:
         raise UsageError("--fine-tune trains all layers, --freeze-until some; give one of them")
-    folder = os.path.dirname(os.path.abspath(arguments.output))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder}: no such folder")
-    if arguments.study and not _can_draw():
-        raise ImportError('--study needs matplotlib: pip install "pyconv[plot]"')
+    check_folder(arguments.output)
+    if arguments.study:
+        check_matplotlib("--study")
 
 
 def _can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
-
-
-def _counts(text: str) -> list[int]:
-    return [at_least(1)(part) for part in text.split(",")]
 
 
 def _size(arguments: argparse.Namespace, metadata: dict[str, Any]) -> tuple[int, ...] | None:
@@ -282,12 +278,12 @@ def _study(arguments: argparse.Namespace, model: Any, data: Dataset) -> None:
     from pyconv.recipes import transfer
 
     least = int(np.bincount(data.train.y).min())
-    counts = arguments.counts or [n for n in _COUNTS if n <= least] or [least]
+    per_class = arguments.counts or [n for n in _COUNTS if n <= least] or [least]
     found = transfer.study(
         model,
         data.train,
         data.test,
-        per_class=counts,
+        per_class=per_class,
         cuts=arguments.cuts,
         repeats=arguments.repeats,
         **_options(arguments),

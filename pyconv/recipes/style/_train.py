@@ -64,7 +64,7 @@ def train(
         The fixed network whose layers are compared; by default the pretrained SqueezeNet of the
         extra "models".
     network : Module, optional
-        What is trained; by default ``models.transformer_net(width=16, blocks=3)`` with the'
+        What is trained; by default ``models.transformer_net(width=16, blocks=3)`` with the
         pictures' channels.
     content_layer, style_layers, layer_weights, alpha, beta, smooth
         As in `transfer`; but by default without the deepest of the layers, whose style a network
