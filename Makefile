@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/pyconv train --plot fashion_history.png
 
 test: $(VENV)/.installed-test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs

@@ -4,13 +4,14 @@ python docs/make_pictures.py [NAME ...]
 
 For each of examples/, or those that are named: docs/pictures/NAME.png is what it draws and
 docs/pictures/NAME.txt what it prints. For each picture of docs/recipes.md the command under it is
-run; that needs the extra "models".
+run, and what it prints kept; that needs the extra "models".
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,23 +33,35 @@ def main(names: list[str]) -> int:
         if name in recipes:
             file, arguments = recipes[name]
             command = [sys.executable, "-m", "pyconv", *shlex.split(arguments), "--quiet"]
-            print(name, flush=True)
-            out = str(PICTURES / file)
             with tempfile.TemporaryDirectory() as folder:  # for the networks that are trained
-                failed += bool(subprocess.run([*command, "--out", out], cwd=folder).returncode)
+                said = run(name, [*command, "--out", file], folder)
+                if said is None:
+                    failed += 1
+                    continue
+                shutil.copy(Path(folder, file), PICTURES / file)
+            said = re.sub(r", \d[\d.]* s\b", "", said)  # how long it took
+            said = said.replace(f"{file} written\n", "").replace(f", picture in {file}", "")
+            (PICTURES / f"{name}.txt").write_text(said, encoding="utf-8")
             continue
         script = ROOT / "examples" / f"{name}.py"
         command = [sys.executable, str(script)]
         if "options.plot" in script.read_text(encoding="utf-8"):
             command += ["--plot", f"docs/pictures/{name}.png"]
-        print(name, flush=True)
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
+        said = run(name, command, ROOT)
+        if said is None:
             failed += 1
-            print(f"{name} failed", file=sys.stderr)
         else:
-            (PICTURES / f"{name}.txt").write_text(done.stdout, encoding="utf-8")
+            (PICTURES / f"{name}.txt").write_text(said, encoding="utf-8")
     return failed
+
+
+def run(name: str, command: list[str], folder: str | Path) -> str | None:
+    """What a command prints, or None if it fails."""
+    print(name, flush=True)
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        print(f"{name} failed", file=sys.stderr)
+    return None if done.returncode else done.stdout
 
 
 if __name__ == "__main__":
