@@ -2,9 +2,9 @@
 
 python docs/make_pictures.py [NAME ...]
 
-For each of examples/, or those that are named: docs/pictures/NAME.png is what it draws and
-docs/pictures/NAME.txt what it prints. For each picture of docs/recipes.md the command under it is
-run, and what it prints kept; that needs the extra "models".
+For each of examples/, or those that are named: docs/pictures/NAME.png (.jpg, if its page says it)
+is what it draws and docs/pictures/NAME.txt what it prints. For each picture of docs/recipes.md the
+command under it is run, and what it prints kept; that needs the extra "models".
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 FIGURE = re.compile(r"```\{figure\} pictures/(\S+)\n.*?`pyconv (.*?)`", re.S)
+DRAWN = re.compile(r"--plot docs/pictures/(\w+)\.(\w+)`")
 LEFT_OUT = ("first_script",)  # which shows nothing but how to begin
 
 
@@ -28,6 +29,8 @@ def main(names: list[str]) -> int:
     experiments = sorted(path.stem for path in (ROOT / "examples").glob("[!_]*.py"))
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     recipes = {Path(file).stem: (file, command) for file, command in FIGURE.findall(page)}
+    pages = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "docs").rglob("*.md"))
+    kinds = dict(DRAWN.findall(pages))
     failed = 0
     for name in names or [name for name in (*experiments, *recipes) if name not in LEFT_OUT]:
         if name in recipes:
@@ -45,8 +48,8 @@ def main(names: list[str]) -> int:
             continue
         script = ROOT / "examples" / f"{name}.py"
         command = [sys.executable, str(script)]
-        if "options.plot" in script.read_text(encoding="utf-8"):
-            command += ["--plot", f"docs/pictures/{name}.png"]
+        if ".plot" in script.read_text(encoding="utf-8"):
+            command += ["--plot", f"docs/pictures/{name}.{kinds.get(name, 'png')}"]
         said = run(name, command, ROOT)
         if said is None:
             failed += 1

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from programs import run_python
 
+import pyconv
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[!_]*.py"))
 
@@ -41,7 +43,9 @@ def shown(
         path = tmp_path / "plot.png"
         more = ["--plot", str(path)] if plot else []
         monkeypatch.setattr(sys, "argv", ["example.py", *options.split(), *more])
+        threads = pyconv.get_num_threads()
         example.main()
+        pyconv.set_num_threads(threads)
         if plot:
             picture = imread(path)
             assert picture.shape[0] > 300 and picture.std() > 0.02
@@ -302,3 +306,60 @@ def test_help_says_what_the_example_is(
     assert end.value.code == 0 and module.__doc__ is not None
     assert module.__doc__.splitlines()[0] in out
     assert "--plot" in out or name == "backpropagation"
+
+
+# -- ways of convolution --------------------------------------------------------------------------
+
+
+def test_ways_of_convolution_are_one_function(example: ModuleType) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2, 5, 8, 6)).astype(np.float32)
+    w = rng.standard_normal((4, 5, 3, 3)).astype(np.float32)
+    exact = example.taps(x.astype(np.float64), w.astype(np.float64))
+    i, j, padded = 0, 3, np.pad(x[1], ((0, 0), (1, 1), (1, 1)))
+    by_hand = (padded[:, i : i + 3, j : j + 3].astype(np.float64) * w[2]).sum()
+    assert exact[1, 2, i, j] == pytest.approx(by_hand)
+    for name, way in example.WAYS.items():
+        assert abs(way(x, w) - exact).max() < 1e-5 * abs(exact).max(), name
+    assert (example.loops(x, w, rows=1) == example.loops(x, w)[:, :, :1]).all()
+
+
+def test_ways_of_convolution_count_products(example: ModuleType) -> None:
+    """Of tiles of m×m results from (m + 2)×(m + 2) numbers; of waves, each four of reals."""
+    assert example.products("im2col, one product", 56) == 9
+    assert example.products("Winograd 2x2", 56) == 4**2 / 2**2
+    assert example.products("kernel, Winograd 4x4", 56) == 6**2 / 4**2
+    waves = np.fft.rfft2(np.zeros((58, 58))).size
+    assert example.products("Fourier transform", 56) == 4 * waves / 56**2
+    assert example.kept("im2col, one product", 8, 4, 56) == 9
+
+
+def test_ways_of_convolution_print_and_draw(shown: Callable[..., str]) -> None:
+    text = shown("--channels 4 --features 4 --size 16 --rounds 2")
+    assert re.search(r"im2col, one product +9 +9 +\S+ +1\n", text)
+    assert len(re.findall(r"^kernel, .* a block ", text, re.M)) == 2
+
+
+# -- micro-kernel ---------------------------------------------------------------------------------
+
+
+def test_micro_kernel_tiles_are_the_product(example: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    for rows, depth, columns in ((1, 1, 1), (6, 5, 16), (7, 9, 17), (29, 40, 37)):
+        a, b = rng.standard_normal((rows, depth)), rng.standard_normal((depth, columns))
+        np.testing.assert_allclose(example.product(a, b, 6, 16), a @ b, rtol=1e-12, atol=1e-12)
+    panels = example.pack(b, 16)
+    assert panels.shape == (3, 40, 16) and panels.flags.c_contiguous
+    assert (panels[2, :, :5] == b[:, 32:]).all() and (panels[2, :, 5:] == 0).all()
+
+
+def test_micro_kernel_shapes_fill_the_registers(example: ModuleType) -> None:
+    """A row more, and the sums don't fit; with those that fit, multiply-adds are the limit."""
+    for rows, registers in ((6, example.AVX2), (14, example.AVX512)):
+        assert example.fits(rows, 2, registers) and not example.fits(rows + 1, 2, registers)
+        assert example.share_of_peak(rows, 2) == 1
+    assert example.share_of_peak(1, 1) == 1 / 8  # one of two ports, one of four cycles
+
+
+def test_micro_kernel_prints_and_draws(shown: Callable[..., str]) -> None:
+    assert "6 x 2                  15" in shown("")
