@@ -15,6 +15,8 @@ import pytest
 from programs import run_python
 
 import pyconv
+from pyconv.data import load_dataset
+from pyconv.recipes import adversarial
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[!_]*.py"))
@@ -363,3 +365,55 @@ def test_micro_kernel_shapes_fill_the_registers(example: ModuleType) -> None:
 
 def test_micro_kernel_prints_and_draws(shown: Callable[..., str]) -> None:
     assert "6 x 2                  15" in shown("")
+
+
+# -- adversarial ----------------------------------------------------------------------------------
+
+
+def test_adversarial_boundary_is_near_along_the_gradient(example: ModuleType) -> None:
+    data = load_dataset("fashion-mnist")
+    model = example.classifier(data, epochs=1, seed=0)
+    predict = adversarial.probabilities(model)
+    x, labels = data.test.x[:100].astype(np.float32) / 255, data.test.y[:100]
+    right = predict(x).argmax(1) == labels
+    x, labels = x[right], labels[right]
+    near = example.boundary(predict, x, example.uphill(model, x, labels))
+    far = example.boundary(predict, x, example.randomly(x, np.random.default_rng(0)))
+    assert np.median(near) < 1.5 and np.isfinite(near).mean() > 0.9
+    assert np.isinf(far).mean() > 0.4
+    assert (near < far)[np.isfinite(near)].mean() > 0.9
+
+
+def test_adversarial_boundary_is_where_the_answer_changes(example: ModuleType) -> None:
+    def predict(x: np.ndarray) -> np.ndarray:  # of the sum of all pixels
+        over = (x.sum((1, 2, 3)) > 2.1).astype(np.float32)
+        return np.stack([1 - over, over], 1)
+
+    pictures = np.full((2, 1, 2, 2), 0.5, np.float32)
+    directions = np.zeros((2, 1, 2, 2), np.float32)
+    directions[0, 0, 0, 0], directions[1, 0, 0, 0] = 1, -1
+    found = example.boundary(predict, pictures, directions)
+    assert found.tolist() == [0.25, np.inf]  # the first step beyond; darker never gets there
+
+
+def test_adversarial_generations_go_on(example: ModuleType) -> None:
+    """Each is the start of the next; the best never gets worse."""
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        p = 1 / (1 + np.exp(-30 * (x[:, 0, :14].mean((1, 2)) - 0.59)))
+        return np.stack([1 - p, p], 1)
+
+    found = example.generations(predict, np.full((1, 1, 28, 28), 0.5, np.float32))
+    assert len(found) > 2 and found[-1].success[0]
+    for first, second in itertools.pairwise(found):
+        assert second.history[: len(first.history)] == first.history
+    best = [row["best"] for row in found[-1].history]
+    assert best == sorted(best) and best[0] < 0 < best[-1]
+
+
+def test_adversarial_prints_and_draws(shown: Callable[..., str]) -> None:
+    text = shown("--pictures 40 --epochs 1 --seeds 1 --evolve 6")
+    assert (
+        len(re.findall(r"^(?:along the gradient|in a random direction) +0 +\d+%", text, re.M)) == 2
+    )
+    assert "pictures deceive" in text
