@@ -1,0 +1,109 @@
+"""The experiments on fitting and descent, small: what their pages say is so."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import pyconv
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+imread = pytest.importorskip("matplotlib.image").imread
+Example = Callable[[str], ModuleType]
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Example:
+    """Imports one of examples/."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module
+
+
+@pytest.fixture
+def shown(
+    example: Example,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Callable[[str, str], str]:
+    """Runs an example with some options and returns what it prints; looks at its plot, too."""
+
+    def run(name: str, options: str) -> str:
+        path = tmp_path / "plot.png"
+        arguments = [f"{name}.py", *options.split(), "--plot", str(path)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        example(name).main()
+        picture = imread(path)
+        assert picture.shape[0] > 300 and picture.std() > 0.02
+        return capsys.readouterr().out
+
+    return run
+
+
+# -- one hidden layer and several -----------------------------------------------------------------
+
+
+def test_mlp_polygon_nears_the_function_with_more_units(example: Example) -> None:
+    mlp = example("mlp")
+    x = np.linspace(-1, 1, 5001)
+    errors = []
+    for n in (8, 32, 128, 512):
+        corners = np.linspace(-1, 1, n + 1)
+        model = mlp.polygon(corners, mlp.target(corners))
+        assert [la.weight.shape[0] for la in model if isinstance(la, pyconv.nn.Linear)] == [n, 1]
+        # On the corners it is the function, up to sums of at most 512 terms.
+        assert mlp.greatest_error(model, corners, mlp.target(corners)) < 1e-12
+        errors.append(mlp.greatest_error(model, x, mlp.target(x)))
+    # The kinks are the worst places: there the error goes with the pieces' length.
+    assert all(after < before / 3 for before, after in zip(errors[:-1], errors[1:], strict=True))
+    assert 0 <= mlp.target(x).min() and mlp.target(x).max() <= 1
+
+
+def test_mlp_one_hidden_layer_learns_better_with_more_units(example: Example) -> None:
+    mlp = example("mlp")
+    errors, _ = mlp.fit_function((2, 32), seeds=3, steps=100)
+    for kind in mlp.ACTIVATIONS:
+        assert max(errors[kind, 32]) < min(errors[kind, 2]), kind
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 9])
+def test_mlp_deep_sawtooth_needs_few_units_and_is_exact(example: Example, k: int) -> None:
+    mlp = example("mlp")
+    deep, shallow = mlp.deep_sawtooth(k), mlp.shallow_sawtooth(k)
+    u = np.linspace(0, 1, 2**11 + 1)  # whole numbers over 2^11: no operation rounds
+    expected = mlp.sawtooth(u, k)
+    assert (mlp.output(deep, u) == expected).all()
+    assert (mlp.output(shallow, u) == expected).all()
+    # 2^k pieces, counted: a network of one layer has at most one corner a unit.
+    assert (np.diff(np.sign(np.diff(expected))) != 0).sum() == 2**k - 1
+    units = [
+        sum(m.weight.shape[0] for m in model.modules() if isinstance(m, pyconv.nn.Linear)) - 1
+        for model in (deep, shallow)
+    ]
+    assert units == [2 * k, 2**k]
+    parameters = [sum(p.data.size for p in model.parameters()) for model in (deep, shallow)]
+    assert parameters == [6 * k + 1, 3 * 2**k + 1]
+
+
+@pytest.mark.parametrize("widths", [(1, 1), (784, 10), (3, 7, 5, 2), (784, 256, 128, 10)])
+def test_mlp_formulas_are_what_summary_counts(example: Example, widths: tuple[int, ...]) -> None:
+    mlp = example("mlp")
+    assert mlp.by_summary(widths) == mlp.by_formula(widths)
+    first = widths[0] * widths[1]
+    assert mlp.by_formula(widths)[0] == (first + widths[1], first)
+
+
+def test_mlp_prints_and_draws(shown: Callable[[str, str], str]) -> None:
+    text = shown("mlp", "--units 2 4 --seeds 1 --steps 5")
+    rows = re.findall(r"^(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +0 +0$", text, re.M)
+    assert [tuple(map(int, row))[2:4] for row in rows] == [(2 * k, 2**k) for k in range(1, 9)]
+    (line,) = re.findall(r"^784 → 256 → 10 +(.*)", text, re.M)
+    assert line.split() == 2 * ["203,530", "203,264"]
