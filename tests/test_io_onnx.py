@@ -602,6 +602,7 @@ NETS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "autoencoder": ({"width": 4}, (1, 8, 12)),
     "unet": ({"width": 4, "depth": 2}, (3, 8, 12)),
     "transformer_net": ({"width": 4, "blocks": 1}, (3, 10, 15)),
+    "tcn": ({"in_channels": 2, "width": 4, "depth": 3, "dropout": 0.1}, (2, 40)),
     "resnet18": ({}, (3, 64, 64)),
     "resnet34": ({"stem": "cifar"}, (3, 16, 16)),
     "resnet50": ({}, (3, 64, 64)),
@@ -612,7 +613,7 @@ NETS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
 }
 
 # Small enough for the evaluator that comes with onnx, where onnxruntime is missing.
-BY_REFERENCE = ("mlp", "lenet5", "small_resnet", "autoencoder", "unet", "transformer_net")
+BY_REFERENCE = ("mlp", "lenet5", "small_resnet", "autoencoder", "unet", "transformer_net", "tcn")
 
 
 def with_statistics(model: nn.Module) -> nn.Module:

@@ -142,6 +142,7 @@ SMALL = [
     (lambda: models.resnet18(3, 1, "cifar"), (1, 1, 8, 8), (1, 3)),
     (lambda: models.resnet50(3), (1, 3, 32, 32), (1, 3)),
     (lambda: models.efficientnet_lite0(3), (1, 3, 33, 32), (1, 3)),
+    (lambda: models.tcn(3, 2, 4, 2), (2, 2, 9), (2, 3, 9)),
 ]
 
 

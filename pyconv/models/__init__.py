@@ -10,6 +10,7 @@ from pyconv.models.mobilenet import MobileNetV2, mobilenet_v2
 from pyconv.models.resnet import ResNet, resnet18, resnet34, resnet50
 from pyconv.models.small import cifar_resnet, small_resnet
 from pyconv.models.squeezenet import SqueezeNet, squeezenet1_1
+from pyconv.models.temporal import tcn
 from pyconv.models.vgg import VGG, vgg11, vgg16, vgg19
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "resnet50",
     "small_resnet",
     "squeezenet1_1",
+    "tcn",
     "transformer_net",
     "unet",
     "vgg11",
