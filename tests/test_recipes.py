@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pyconv import Tensor, nn
+from pyconv.data import Dataset, Split
 from pyconv.recipes import _ascent, adversarial, dream, style, visualize
 from pyconv.recipes._network import Network
 from pyconv.recipes._pictures import sheet
@@ -491,11 +492,24 @@ def test_training_against_attacks_makes_a_network_harder_to_deceive():
     assert plain.after["pgd"] < found.after["pgd"] - 0.1
 
 
+def test_training_against_attacks_takes_a_data_set(net):
+    """Its training pictures, whole numbers of 0..255, to learn from; its test pictures to judge."""
+    rng = np.random.default_rng(0)
+    train, test = (
+        Split(rng.integers(0, 256, (n, 3, 8, 8), np.uint8), rng.integers(0, 5, n)) for n in (12, 8)
+    )
+    data = Dataset(train=train, test=test, classes=tuple("abcde"), name="noise")
+    found = adversarial.train(copy.deepcopy(net), data, data, epochs=1, progress=False)
+    pairs = [(s.x / np.float32(255), s.y) for s in (train, test)]
+    again = adversarial.train(copy.deepcopy(net), *pairs, epochs=1, progress=False)
+    assert found.after == again.after and np.array_equal(found.images, again.images)
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "match"),
     [
-        ((), {}, TypeError, "train: pictures must be a pair of pictures and labels"),
-        ((0,), {}, ValueError, "one for each of 4 pictures, got int64 of shape"),
+        ((), {}, TypeError, "train: pictures must be a Dataset, a Split or a pair of arrays"),
+        ((0,), {}, ValueError, "a class for each picture, got 4 pictures and 1 classes"),
         ((1,), {"share": 2.0}, ValueError, "share"),
         ((1,), {"epochs": 0}, ValueError, "epochs"),
     ],

@@ -15,7 +15,8 @@ from pyconv import Trainer, functional, models, nn, optim
 from pyconv.cli import main
 from pyconv.data import DataLoader, Split, load_dataset, read_picture, transforms
 from pyconv.recipes import _surgery, transfer
-from pyconv.recipes._labelled import Prepare, colored, few, scaled
+from pyconv.recipes._labelled import Prepare, colored, few
+from pyconv.recipes._pictures import resized
 
 NEW = [1, 3, 8, 9]  # trousers, dresses, bags, ankle boots
 OLD = [c for c in range(10) if c not in NEW]
@@ -389,10 +390,12 @@ def test_pictures_are_scaled_as_read_picture_scales_them(channels, tmp_path, rng
     for other in (1, 3):
         for size in ((40, 30), (20, 24), (64, 70)):
             read = read_picture(tmp_path / "x.png", other, size)
-            ours = scaled(colored(x[None], other), size)[0]
+            ours = resized(colored(x[None], other), size, "bilinear")[0]
             assert np.abs(read.astype(int) - ours).max() <= (1 if other < channels else 0)
-    floats = scaled(x[None] / 255.0, (20, 24))
-    np.testing.assert_allclose(floats, scaled(x[None], (20, 24)) / 255, atol=1 / 255)
+    floats, whole = (
+        resized(pictures, (20, 24), "bilinear") for pictures in (x[None] / np.float32(255), x[None])
+    )
+    np.testing.assert_allclose(floats, whole / 255, atol=1 / 255)
 
 
 def test_floats_and_bytes_are_the_same_pictures(trained, clothes):

@@ -9,6 +9,7 @@ import numpy as np
 
 from pyconv.data import Dataset, Split, transforms
 from pyconv.kernels import _checks as check
+from pyconv.recipes._pictures import resized
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601, as Pillow makes colour grey
 
@@ -16,7 +17,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601, as Pillow makes colour grey
 def labelled(function: str, argument: str, value: Any) -> Split:
     """Pictures, N×C×H×W, uint8 or floats in 0..1, and the numbers of their classes; or an error."""
     if isinstance(value, Dataset):
-        value = value.train if argument == "train" else value.test
+        value = value.test if argument in ("test", "validation") else value.train
     if isinstance(value, (tuple, list)) and len(value) == 2:
         for part in value:
             if not isinstance(part, np.ndarray):
@@ -96,7 +97,10 @@ class Prepare:
         if self.augment is not None:
             x = self.augment(x, generator)
         channels, *size = self.shape
-        x = scaled(colored(x, channels), (size[0], size[1]))
+        x = colored(x, channels)
+        if x.dtype != np.uint8:
+            x = x.astype(np.float32, copy=False)
+        x = resized(x, (size[0], size[1]), "bilinear")
         return self.normalize(x, generator)
 
 
@@ -117,20 +121,3 @@ def colored(x: np.ndarray, channels: int) -> np.ndarray:
         return np.broadcast_to(x, (len(x), 3, *x.shape[2:]))
     grey = np.einsum("c,nchw->nhw", _LUMA, x)[:, None]
     return np.round(grey).astype(np.uint8) if x.dtype == np.uint8 else grey.astype(x.dtype)
-
-
-def scaled(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pictures in another height and width."""
-    if x.shape[2:] == size:
-        return x
-    from PIL import Image
-
-    n, channels = x.shape[:2]
-    if x.dtype != np.uint8:
-        x = x.astype(np.float32, copy=False)
-    result = np.empty((n, *size, channels), x.dtype)  # channels-last in memory
-    for i in range(n):
-        for c in range(channels):
-            plane = Image.fromarray(x[i, c]).resize(size[::-1], Image.Resampling.BILINEAR)
-            result[i, :, :, c] = np.asarray(plane)
-    return result.transpose(0, 3, 1, 2)

@@ -39,18 +39,20 @@ def one_picture(function: str, argument: str, value: Any) -> np.ndarray:
     return found
 
 
-def resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pictures, N×C×H×W, in another height and width: by Pillow, bicubic, which averages over the
-    pixels that become one."""
+def resized(x: np.ndarray, size: tuple[int, int], method: str = "bicubic") -> np.ndarray:
+    """Pictures, N×C×H×W, uint8 or float32, in another height and width, channels-last in memory: by
+    Pillow, which averages over the pixels that become one; "bicubic" or "bilinear"."""
     if x.shape[2:] == size:
         return x
     from PIL import Image
 
-    planes = [
-        np.asarray(Image.fromarray(p).resize(size[::-1], Image.Resampling.BICUBIC))
-        for p in x.reshape(-1, *x.shape[2:])
-    ]
-    return np.stack(planes).reshape(*x.shape[:2], *size)
+    resample = Image.Resampling[method.upper()]
+    result = np.empty((len(x), *size, x.shape[1]), x.dtype)
+    for i, picture in enumerate(x):
+        for c, plane in enumerate(picture):
+            image = Image.fromarray(np.ascontiguousarray(plane))
+            result[i, :, :, c] = np.asarray(image.resize(size[::-1], resample))
+    return result.transpose(0, 3, 1, 2)
 
 
 def sheet(images: np.ndarray, across: int | None = None, gap: int = 2) -> np.ndarray:

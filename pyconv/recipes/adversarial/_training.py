@@ -12,6 +12,7 @@ from pyconv.data import DataLoader
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.optim import Adam
+from pyconv.recipes._labelled import labelled
 from pyconv.recipes._network import Network
 from pyconv.recipes._pictures import as_pictures
 from pyconv.recipes._result import Result
@@ -45,7 +46,7 @@ def accuracy(
     ----------
     model : Module
     pictures : ndarray, N×C×H×W
-        In 0..1.
+        uint8, or floats in 0..1.
     labels : ndarray of int, N
     epsilon : float
         The L∞ bound of the attacks.
@@ -106,8 +107,9 @@ def train(
     ----------
     model : Module
         A trained classifier; it is changed.
-    pictures, test : (ndarray, ndarray)
-        Pictures, N×C×H×W in 0..1, and labels, N, to learn from and to judge by.
+    pictures, test : Dataset, Split or (ndarray, ndarray)
+        Pictures, N×C×H×W, uint8 or floats in 0..1, and labels, N, to learn from and to judge by; of
+        a Dataset its training and its test pictures.
     epsilon : float
         The L∞ bound.
     steps : int
@@ -199,13 +201,7 @@ class _Attacked:
 
 
 def _pair(function: str, argument: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and labels."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{function}: {argument} must be a pair of pictures and labels")
-    x, y = as_pictures(function, argument, value[0]), np.asarray(value[1])
-    if y.dtype.kind not in "iu" or y.shape != (len(x),):
-        raise ValueError(
-            f"{function}: {argument}: labels must be whole numbers, one for each of {len(x)} "
-            f"pictures, got {y.dtype} of shape {y.shape}"
-        )
-    return x, y.astype(np.int64)
+    """Pictures in 0..1 and labels."""
+    split = labelled(function, argument, value)
+    x = split.x / np.float32(255) if split.x.dtype == np.uint8 else split.x
+    return as_pictures(function, argument, x), split.y.astype(np.int64)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyconv.recipes._pictures import one_picture
+from pyconv.recipes._pictures import one_picture, resized
 
 
 class Crops:
@@ -64,7 +64,8 @@ class Crops:
         turned = bool(rng.integers(2))
         found = []
         for picture in (x,) if self.targets is None else (x, y):
-            square = _scaled(picture[:, top : top + side, left : left + side], self.size)
+            square = picture[None, :, top : top + side, left : left + side]
+            square = resized(square, (self.size, self.size), "bilinear")[0]
             found.append(square[:, :, ::-1] if turned else square)
         return found[0], found[-1]
 
@@ -75,19 +76,6 @@ class Crops:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.seed, self.step = int(state_dict["seed"]), int(state_dict["step"])
-
-
-def _scaled(square: np.ndarray, size: int) -> np.ndarray:
-    """By Pillow, which averages over the pixels that become one."""
-    if square.shape[1] == size:
-        return square
-    from PIL import Image
-
-    planes = [
-        Image.fromarray(np.ascontiguousarray(p)).resize((size, size), Image.Resampling.BILINEAR)
-        for p in square
-    ]
-    return np.stack([np.asarray(p) for p in planes])
 
 
 def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
