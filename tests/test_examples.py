@@ -62,7 +62,7 @@ def test_perceptron_learns_nand(example: ModuleType) -> None:
 
 def test_perceptron_threshold_is_at_zero(example: ModuleType) -> None:
     sums = np.array([[-1e-300, 0], [0, 0], [1e-300, 0]])
-    assert example.perceptron(np.array([1, 1, 0]), sums).tolist() == [0, 0, 1]
+    assert example.perceptron(np.array([1, 1, 0]), sums).tolist() == [0, 1, 1]
 
 
 def test_perceptron_rule_fails_where_the_constraints_contradict(example: ModuleType) -> None:
@@ -103,9 +103,9 @@ def test_perceptron_xor_wired_and_learned(example: ModuleType) -> None:
 
 def test_perceptron_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("--steps 200")
-    assert "learned: w1 = -2, w2 = -1, b = 3" in text
+    assert "learned: w1 = -2, w2 = -1, b = 2" in text
     assert "contradict each other" in text and "can be met" not in text
-    assert "ends with the weights (-1, 0, 1) with which epoch 3 began" in text
+    assert "ends with the weights (-1, 0, 0) with which epoch 3 began" in text
     for row in ("0 0    0      0", "0 1    1      1", "1 0    1      1", "1 1    0      0"):
         assert row in text
 
