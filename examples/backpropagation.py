@@ -13,18 +13,23 @@ delta_l = dLoss / dz_l:
     dLoss/dW_l = delta_l^T a_{l-1}
     dLoss/db_l = the sum of delta_l over the samples
 
-Each delta is computed once and serves its own layer's gradients and the delta below.
+Each delta is computed once and serves its own layer's gradients and the delta below. The script
+counts the multiplications that this saves: where no delta is kept, the chain of products begins at
+the loss again for each layer.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from _common import parser, table
+from _common import BLUE, GREEN, GREY, ORANGE, figure, parser, save, table, tidy
 
 import pyconv
 from pyconv import functional
+
+DEPTHS = (2, 5, 10, 20, 40)
 
 
 class Layer(NamedTuple):
@@ -87,6 +92,24 @@ def backward(layers: list[Layer], x: np.ndarray, classes: np.ndarray) -> list[La
     return gradients[::-1]
 
 
+def backward_without_deltas(layers: list[Layer], x: np.ndarray, classes: np.ndarray) -> list[Layer]:
+    """The same gradients. No delta is kept: the chain begins at the loss for each layer."""
+    outputs = forward(layers, x)
+    one_hot = np.eye(len(layers[-1].bias))[classes]
+
+    def delta(level: int) -> np.ndarray:
+        if level == len(layers):
+            return (outputs[-1] - one_hot) / len(x)
+        a = outputs[level]
+        return (delta(level + 1) @ layers[level].weight) * a * (1 - a)
+
+    gradients = []
+    for level in range(1, len(layers) + 1):
+        chain = delta(level)
+        gradients.append(Layer(chain.T @ outputs[level - 1], chain.sum(axis=0)))
+    return gradients
+
+
 def gradients_of_tape(layers: list[Layer], x: np.ndarray, classes: np.ndarray) -> list[Layer]:
     """The same by pyconv, which recorded what was computed."""
     tensors = [Layer(*(pyconv.Tensor(array, requires_grad=True) for array in la)) for la in layers]
@@ -114,14 +137,124 @@ def gradients_by_differences(
     return found
 
 
+# -- multiplications ------------------------------------------------------------------------------
+
+
+class Counting(np.ndarray):
+    """An array that counts the multiplications in which it takes part, and its results do."""
+
+    multiplications = 0
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = [np.asarray(value) for value in inputs]
+        result = np.asarray(getattr(ufunc, method)(*plain, **options))
+        if ufunc is np.multiply:
+            Counting.multiplications += result.size
+        elif ufunc is np.matmul:
+            Counting.multiplications += result.size * plain[0].shape[-1]
+        return result.view(Counting)
+
+
+def count(function: Callable[..., Any], layers: list[Layer], *data: np.ndarray) -> int:
+    """Multiplications of a function of the layers and the data."""
+    Counting.multiplications = 0
+    x, *rest = data
+    function(
+        [Layer(*(array.view(Counting) for array in la)) for la in layers], x.view(Counting), *rest
+    )
+    return Counting.multiplications
+
+
+def count_backward(
+    function: Callable[..., Any], layers: list[Layer], x: np.ndarray, classes: np.ndarray
+) -> int:
+    """The same, without those of the way forward."""
+    return count(function, layers, x, classes) - count(forward, layers, x)
+
+
+def stored_by_formula(widths: Sequence[int], batch: int = 1) -> int:
+    """With each delta computed once.
+
+    A layer's gradient takes n_l n_{l-1} for each sample, the step from a delta to the one below
+    n_{l+1} n_l, and 2 n_l for the derivative a (1 - a) and the product with it.
+    """
+    gradients = sum(n * m for m, n in zip(widths[:-1], widths[1:], strict=True))
+    steps = sum(n * m + 2 * m for m, n in zip(widths[1:-1], widths[2:], strict=True))
+    return batch * (gradients + steps)
+
+
+def recomputed_by_formula(widths: Sequence[int], batch: int = 1) -> int:
+    """With the chain begun at the loss for each layer: all steps down to it."""
+    gradients = sum(n * m for m, n in zip(widths[:-1], widths[1:], strict=True))
+    steps = [n * m + 2 * m for m, n in zip(widths[1:-1], widths[2:], strict=True)]
+    # The step from layer l + 1 to l is done for the layers 1 .. l.
+    return batch * (gradients + sum(step * level for level, step in enumerate(steps, 1)))
+
+
+# -- what is shown --------------------------------------------------------------------------------
+
+
+def draw(rows: list[tuple[int, int, int, int]], path: str) -> None:
+    """The recursion as boxes and arrows; multiplications against depth."""
+    picture = figure(11, 4.4)
+    left, right = picture.subplots(1, 2, width_ratios=(1.7, 1))
+
+    def box(x: float, y: float, text: str, colour: str) -> None:
+        left.text(x, y, text, ha="center", va="center", fontsize=13, color="white",
+                  bbox={"boxstyle": "round,pad=0.35", "fc": colour, "ec": "none"})  # fmt: skip
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], colour: str, text: str) -> None:
+        left.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.6})
+        x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+        if text:
+            white = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"}
+            left.text(x, y + 0.19, text, ha="center", va="center", fontsize=9, color="#333333",
+                      bbox=white, zorder=4)  # fmt: skip
+
+    for i in range(4):  # forward: a_0 .. a_3
+        box(3.0 * i, 2.6, f"$a_{i}$", BLUE)
+        if i:
+            arrow((3.0 * i - 2.5, 2.6), (3.0 * i - 0.5, 2.6), BLUE, f"$W_{i}$, $b_{i}$, $\\sigma$")
+    box(11.4, 2.6, "loss", GREY)
+    arrow((9.5, 2.6), (10.7, 2.6), BLUE, "")
+    arrow((11.4, 2.25), (9.55, 1.2), ORANGE, "")
+    for i in (3, 2, 1):  # backward: delta_3 .. delta_1
+        x = 3.0 * i
+        box(x, 1.1, f"$\\delta_{i}$", ORANGE)
+        if i > 1:
+            text = f"$W_{i}^T\\cdot$,  $\\odot\\,\\sigma^\\prime(z_{i - 1})$"
+            arrow((x - 0.5, 1.1), (x - 2.5, 1.1), ORANGE, text)
+        arrow((x, 0.78), (x, -0.05), GREEN, "")
+        arrow((x - 2.8, 2.25), (x - 0.35, -0.1), GREEN, "")
+        left.text(x, -0.35, f"$\\partial W_{i} = \\delta_{i}\\, a_{i - 1}^T$", ha="center",
+                  va="center", fontsize=11, color=GREEN)  # fmt: skip
+    left.set(xlim=(-0.8, 12.2), ylim=(-0.7, 3.1))
+    left.set_title("Each delta is computed once")
+    left.axis("off")
+
+    depths = [row[0] for row in rows]
+    for column, colour, label in (
+        (1, GREY, "forward"),
+        (2, BLUE, "backward, deltas kept"),
+        (3, ORANGE, "backward, recomputed"),
+    ):
+        right.loglog(depths, [row[column] for row in rows], "o-", color=colour, ms=4, label=label)
+    tidy(right, title="Multiplications", xlabel="layers", ylabel="multiplications for a sample")
+    right.set_xticks(depths, labels=list(map(str, depths)))
+    right.minorticks_off()
+    right.legend(fontsize=9)
+    save(picture, path, few_colours=True)
+
+
 def main() -> None:
-    """Compare the three."""
-    arguments = parser(__doc__, plot=False)
+    """Compare the three, count the multiplications."""
+    arguments = parser(__doc__)
     arguments.add_argument(
         "--widths", type=int, nargs="+", default=[4, 8, 6, 3], help="default: 4 8 6 3"
     )
     arguments.add_argument("--batch", type=int, default=16, help="samples (default: 16)")
     arguments.add_argument("--seed", type=int, default=0, help="default: 0")
+    arguments.add_argument("--width", type=int, default=32, help="of counted layers (default: 32)")
     options = arguments.parse_args()
     layers, x, classes = make_problem(tuple(options.widths), options.batch, options.seed)
     by_hand = backward(layers, x, classes)
@@ -138,6 +271,24 @@ def main() -> None:
             row = (np.abs(hand).max(), np.abs(hand - tape).max(), np.abs(hand - rough).max())
             rows.append((f"dLoss/d{name}_{level}", shape, *(f"{number:.1e}" for number in row)))
     print(table(["gradient", "shape", "largest entry", "tape", "differences"], rows))
+
+    print(f"\nmultiplications for one sample, all layers {options.width} wide\n")
+    counted, cells = [], []
+    for depth in DEPTHS:
+        chain = (options.width,) * (depth + 1)
+        problem = make_problem(chain, 1)
+        ahead = count(forward, problem[0], problem[1])
+        stored, again = (count_backward(f, *problem) for f in (backward, backward_without_deltas))
+        counted.append((depth, ahead, stored, again))
+        formulas = [stored_by_formula(chain), recomputed_by_formula(chain)]
+        cells.append(
+            (depth, f"{ahead:,}", f"{stored:,}", f"{formulas[0]:,}", f"{again:,}",
+             f"{formulas[1]:,}", f"{again / stored:.1f}")
+        )  # fmt: skip
+    titles = ["layers", "forward", "deltas kept", "by formula", "recomputed", "by formula", "ratio"]
+    print(table(titles, cells))
+    if options.plot:
+        draw(counted, options.plot)
 
 
 if __name__ == "__main__":

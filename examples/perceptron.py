@@ -1,7 +1,7 @@
 """What one perceptron can learn, and what it can't.
 
 A perceptron is one neuron with a strict threshold at 0: its output is 1 where
-w1 x1 + w2 x2 + b > 0, and 0 elsewhere. This script
+w1 x1 + w2 x2 + b >= 0, and 0 elsewhere. This script
 
   1. teaches it NAND by the perceptron rule,
   2. proves that no weights make it XOR, and shows the rule going round in circles,
@@ -33,9 +33,9 @@ class Training(NamedTuple):
 
 
 def perceptron(weights: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """1 where w1 x1 + w2 x2 + b > 0, else 0; the inputs' last axis is (x1, x2)."""
+    """1 where w1 x1 + w2 x2 + b >= 0, else 0; the inputs' last axis is (x1, x2)."""
     w, b = weights[:2], weights[2]
-    return (x @ w + b > 0).astype(int)
+    return (x @ w + b >= 0).astype(int)
 
 
 def perceptron_rule(targets: np.ndarray, epochs: int = 100) -> Training:
@@ -66,8 +66,8 @@ def perceptron_rule(targets: np.ndarray, epochs: int = 100) -> Training:
 def constraints(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the truth table asks of (w1, w2, b), as rows r with r.w >= 0 or, where strict, > 0."""
     sums = np.column_stack([INPUTS, np.ones(4, int)])  # row x: w1 x1 + w2 x2 + b
-    strict = targets == 1  # output 0: the sum is <= 0, so its opposite is >= 0
-    return np.where(strict[:, None], sums, -sums), strict
+    strict = targets == 0  # output 0: the sum is < 0, so its opposite is > 0
+    return np.where(strict[:, None], -sums, sums), strict
 
 
 def is_contradiction(rows: np.ndarray, strict: np.ndarray) -> bool:
@@ -111,7 +111,7 @@ def probability(model: nn.Module, x: np.ndarray) -> np.ndarray:
 def in_words(row: np.ndarray, strict: bool) -> str:
     """One constraint as it is written by hand."""
     terms = [name for factor, name in zip(row, ("w1", "w2", "b"), strict=True) if factor]
-    return f"{' + '.join(terms):<12} {'> 0' if strict else '<= 0'}"
+    return f"{' + '.join(terms):<12} {'< 0' if strict else '>= 0'}"
 
 
 def draw(nand: np.ndarray, circle: list[np.ndarray], model: nn.Module, path: str) -> None:
@@ -175,10 +175,10 @@ def main() -> None:
     asked, strict = constraints(XOR)
     for x, target, row, is_strict in zip(INPUTS, XOR, asked, strict, strict=True):
         print(f"  {x[0]} XOR {x[1]} = {target}:  {in_words(row, is_strict)}")
-    print("\n  the first and the last added up:   w1 + w2 + 2b <= 0")
-    print("  the second and the third added up: w1 + w2 + 2b > 0")
+    print("\n  the first and the last added up:   w1 + w2 + 2b < 0")
+    print("  the second and the third added up: w1 + w2 + 2b >= 0")
     verdict = "contradict each other" if is_contradiction(asked, strict) else "can be met"
-    print(f"  Both can't hold: the four {verdict} (with >= in the place of > they do, too).")
+    print(f"  Both can't hold: the four {verdict} (with > in the place of >= they do, too).")
     attempt = perceptron_rule(XOR)
     epochs, round_trip = len(attempt.epochs), len(attempt.cycle) // len(INPUTS)
     mistakes = sum(errors for _, errors in attempt.epochs[-round_trip:])

@@ -107,3 +107,40 @@ def test_mlp_prints_and_draws(shown: Callable[[str, str], str]) -> None:
     assert [tuple(map(int, row))[2:4] for row in rows] == [(2 * k, 2**k) for k in range(1, 9)]
     (line,) = re.findall(r"^784 → 256 → 10 +(.*)", text, re.M)
     assert line.split() == 2 * ["203,530", "203,264"]
+
+
+# -- backpropagation, counted ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("widths", [(3, 2), (4, 8, 6, 3), (5, 1, 7, 2, 3), (6,) * 9])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_backpropagation_multiplications_are_those_of_the_formulas(
+    example: Example, widths: tuple[int, ...], batch: int
+) -> None:
+    script = example("backpropagation")
+    problem = script.make_problem(widths, batch)
+    stored = script.count_backward(script.backward, *problem)
+    again = script.count_backward(script.backward_without_deltas, *problem)
+    assert stored == script.stored_by_formula(widths, batch)
+    assert again == script.recomputed_by_formula(widths, batch)
+    forward = sum(n * m for m, n in zip(widths[:-1], widths[1:], strict=True))
+    assert script.count(script.forward, *problem[:2]) == batch * forward
+    for kept, chain in zip(
+        script.backward(*problem), script.backward_without_deltas(*problem), strict=True
+    ):
+        assert all((a == b).all() for a, b in zip(kept, chain, strict=True))
+
+
+def test_backpropagation_without_deltas_grows_with_the_square_of_the_depth(
+    example: Example,
+) -> None:
+    script = example("backpropagation")
+    counts = {
+        (function, depth): script.count_backward(
+            getattr(script, function), *script.make_problem((8,) * (depth + 1), 1)
+        )
+        for function in ("backward", "backward_without_deltas")
+        for depth in (16, 64)
+    }
+    ratios = [counts[f, 64] / counts[f, 16] for f in ("backward", "backward_without_deltas")]
+    assert 3.9 < ratios[0] < 4.3 and 12 < ratios[1] < 16
