@@ -48,7 +48,18 @@ def main(names: list[str]) -> int:
             print(f"{name} failed", file=sys.stderr)
         else:
             (PICTURES / f"{name}.txt").write_text(done.stdout, encoding="utf-8")
+            if "--plot" in command:
+                shrink(PICTURES / f"{name}.png")
     return failed
+
+
+def shrink(path: Path) -> None:
+    """A drawing has few colours: with a palette of 256 its file is half as large or less."""
+    from PIL import Image
+
+    with Image.open(path) as file:
+        drawing = file.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    drawing.save(path, optimize=True)
 
 
 if __name__ == "__main__":
