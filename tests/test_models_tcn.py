@@ -108,7 +108,7 @@ def test_it_learns_to_remember(rng) -> None:
             loss.backward()
             optimizer.step()
         losses.append(loss.item())
-    assert losses[0] > 0.7 > 0.1 > losses[1]
+    assert losses[0] > 0.5 > 0.1 > losses[1]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import math
 
 from pyconv import nn
 from pyconv.kernels import _checks as check
-from pyconv.models._blocks import he_initialise
 from pyconv.models._registry import builder, count
 
 _LONGEST = 30  # the power of two that the reach of a layer is at most
@@ -58,8 +57,7 @@ def tcn(
 
     Notes
     -----
-    The paper's weight normalisation is left out; weights begin as He et al., Delving deep into
-    rectifiers (2015), have them.
+    The paper's weight normalisation is left out; weights begin as those of `nn.Conv1d` do.
 
     Examples
     --------
@@ -89,9 +87,7 @@ def tcn(
         layers += [_block(channels, wide, kernel, base**level, dropout), nn.ReLU()]
         channels = wide
     layers.append(nn.Conv1d(wide, count(name, "num_classes", num_classes), 1))
-    model = nn.Sequential(*layers)
-    he_initialise(model)
-    return model
+    return nn.Sequential(*layers)
 
 
 def _block(

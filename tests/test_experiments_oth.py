@@ -1,0 +1,167 @@
+"""Experiments on other convolutions, autoencoders and pooling: what they say is so."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+NAMES = ("transposed_convolution", "dilated_convolution", "temporal_convolution")
+
+imread = pytest.importorskip("matplotlib.image").imread
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The example whose name the test begins with."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    name = next(n for n in NAMES if request.node.name.startswith(f"test_{n}"))
+    return importlib.import_module(name)
+
+
+@pytest.fixture
+def shown(
+    example: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Callable[[str], str]:
+    """Runs the example with some options and returns what it prints; looks at its plot, too."""
+
+    def run(options: str) -> str:
+        path = tmp_path / "plot.png"
+        monkeypatch.setattr(sys, "argv", ["x.py", *options.split(), "--plot", str(path)])
+        example.main()
+        picture = imread(path)
+        assert picture.shape[0] > 300 and picture.std() > 0.02
+        return capsys.readouterr().out
+
+    return run
+
+
+# -- transposed convolutions ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [(2, 2, 0), (3, 2, 1), (4, 2, 1), (5, 3, 2), (2, 3, 0)])
+def test_transposed_convolution_is_one_of_the_spread_input(example: ModuleType, problem) -> None:
+    # Sums of at most 3 * 5 * 5 products of normal numbers.
+    assert max(example.differences(*problem, seed=1)) < 75 * 10 * np.finfo(np.float64).eps
+
+
+def test_transposed_convolution_overlaps_are_even_where_the_stride_divides(
+    example: ModuleType,
+) -> None:
+    for kernel in range(1, 8):
+        for stride in range(1, kernel + 1):
+            counts = example.overlaps(kernel, stride, 40)[2 * kernel : -2 * kernel]
+            counts = counts[:, 2 * kernel : -2 * kernel]
+            assert (np.ptp(counts) == 0) == (kernel % stride == 0)
+            # Along one axis a pixel gets k / s patches, rounded down or up.
+            few, many = kernel // stride, -(-kernel // stride)
+            assert set(np.unique(counts)) == {few * few, few * many, many * many}
+
+
+def test_transposed_convolution_energy_at_a_period(example: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    pattern = np.tile(rng.standard_normal((4, 4)), (10, 15))
+    noise = rng.standard_normal((40, 60))
+    assert example.energy_at_period(pattern, 4) == pytest.approx(1)
+    # By Parseval: the variance of the means over the 16 phases.
+    means = noise.reshape(10, 4, 15, 4).mean((0, 2))
+    assert example.energy_at_period(noise, 4) == pytest.approx(means.var() / noise.var())
+
+
+def test_transposed_convolution_draws_a_checkerboard(example: ModuleType) -> None:
+    """Until it is trained away; sooner where the stride divides the kernel; never if resized."""
+    found = {kind: example.learn(kind, 0, 40, (0, 40), 160)[:2] for kind in example.KINDS}
+    odd, even, resized = (energies for energies, _ in found.values())
+    assert min(odd[0], even[0]) > 0.5 and resized[0] < 0.01
+    assert odd[1] > 2 * even[1] > 4 * resized[1]
+    assert all(errors[1] < errors[0] / 2 for _, errors in found.values())
+
+
+def test_transposed_convolution_prints_and_draws(shown: Callable[[str], str]) -> None:
+    text = shown("--steps 10 --seeds 1")
+    assert len(re.findall(r"\d\.\de[+-]\d\d +\d\.\de-1\d", text)) == 6
+    assert "4×4          2                    yes        4" in text
+
+
+# -- dilated convolutions -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dilations", [(1,), (2,), (4,), (8,), (1, 2, 4), (3, 3), (1, 2, 4, 8)])
+def test_dilated_convolution_fields(example: ModuleType, dilations) -> None:
+    side = example.field_by_formula(dilations)
+    span, count = example.support(example.gradient(dilations, side + 6, seed=1))
+    assert span == side == example.field_by_summary(dilations)
+    assert (count == side**2) == (dilations[0] == 1)  # a field without holes
+    ones = (1,) * len(dilations)
+    assert example.parameters(dilations) == example.parameters(ones)
+    assert example.multiply_adds(dilations) == example.multiply_adds(ones)
+
+
+def test_dilated_convolution_prints_and_draws(shown: Callable[[str], str]) -> None:
+    text = shown("")
+    assert re.search(r"1, 2, 4, 8 +373 .* 31×31 +31×31 +31×31 +961 +100%", text)
+    assert re.search(r"4, 4, 4, 4 +373 .* 33×33 +33×33 +33×33 +81 +7%", text)
+
+
+# -- temporal convolutions ------------------------------------------------------------------------
+
+
+def test_temporal_convolution_sees_the_past_alone(example: ModuleType) -> None:
+    sizes = set()
+    for base in example.BASES:
+        assert example.outputs_that_knew(base, seed=1) == (0, 300)
+        field = example.field_by_formula(base)
+        assert field == example.field_by_summary(base) == example.field_by_gradient(base, seed=1)
+        sizes.add(sum(p.data.size for p in example.network(base).parameters()))
+    assert len(sizes) == 1
+
+
+def test_temporal_convolution_series_is_whole(example: ModuleType) -> None:
+    series = example.sunspots()
+    assert len(series) == 12 * (2009 - example.FIRST_YEAR) and series.min() == 0
+    assert np.isfinite(series).all() and series.max() == 253.8
+    assert 1957 + 9 / 12 == example.FIRST_YEAR + series.argmax() / 12
+
+
+def test_temporal_convolution_baselines(example: ModuleType) -> None:
+    """An autoregression knows a sine from two of its values; persistence is off by a step."""
+    series = np.sin(0.3 * np.arange(500)) + 2
+    start = example.held_out_from(series)
+    assert start == 400
+    assert example.error(series, example.autoregression(series, 5, 2)) < 1e-9
+    assert (example.persistence(series, 5) == series[395:495]).all()
+    # It has learned from nothing held out.
+    other = series.copy()
+    other[start:] += np.random.default_rng(0).standard_normal(100)
+    a, b = (example.autoregression(s, 1, 3) for s in (series, other))
+    assert a[0] == b[0] and (a[1:] != b[1:]).any()
+
+
+def test_temporal_convolution_sees_more_and_forecasts_better(example: ModuleType) -> None:
+    """A year ahead a cycle of sunspots counts; nothing of the held-out months is learned from."""
+    series = example.sunspots()
+    short, long = (
+        example.error(series, example.forecast(series, 12, base, 0, 120)) for base in (1, 2)
+    )
+    assert long < short < example.error(series, example.persistence(series, 12))
+    other = series.copy()
+    other[example.held_out_from(series) :] = 0
+    a, b = (example.forecast(s, 12, 1, 0, 3)[:12] for s in (series, other))
+    assert (a == b).all()
+
+
+def test_temporal_convolution_prints_and_draws(shown: Callable[[str], str]) -> None:
+    text = shown("--steps 2 --seeds 1")
+    assert re.search(r"1, 2, 4, 8, 16 +7,169 +125 +125 +125 +0 and 300", text)
+    assert "2496 months to learn from, 624 held out" in text
+    assert re.search(r"persistence +19\.6 +37\.7 +103\.0", text)
