@@ -12,7 +12,7 @@ from test_recipes import NAMES, calls
 
 import pyconv
 from pyconv import manual_seed, models, nn
-from pyconv.recipes import adversarial, autoencoding, style, transfer, visualize
+from pyconv.recipes import adversarial, autoencoding, dream, style, transfer, visualize
 
 pytestmark = on_device
 
@@ -149,6 +149,51 @@ def test_autoencoders(rng):
         for device in ("cuda", "cpu")
     ]  # fmt: skip
     np.testing.assert_allclose(pairs[0].images, pairs[1].images, atol=TOLERANCE)
+
+
+def test_the_strip_of_a_dream(net, picture):
+    options: dict[str, Any] = dict(steps=1, octaves=1, jitter=2, seed=1, progress=False)
+    same(*(dream.strip(m, picture, "4", **options) for m in (copy.deepcopy(net).to("cuda"), net)))
+
+
+def test_the_manifold(rng):
+    """Of an autoencoder as it begins: decoded points, distances of changed pictures."""
+    x = 0.1 + 0.8 * rng.random((6, 1, 8, 8), np.float32)
+    manual_seed(0)
+    model = models.autoencoder(width=4, latent=2, image_size=8, squash=True).eval()
+    classifier = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.Sigmoid(), nn.Flatten(), nn.Linear(4 * 64, 3)
+    ).eval()
+    found = []
+    for device in ("cuda", "cpu"):
+        where = [copy.deepcopy(m).to(device) for m in (model, classifier)]
+        found.append(
+            autoencoding.manifold(
+                where[0], x, np.arange(6) % 3, classifier=where[1], grid=3, walk_steps=2,
+                dream_steps=1, progress=False,
+            )
+        )  # fmt: skip
+    assert found[0].titles == found[1].titles
+    np.testing.assert_allclose(found[0].images, found[1].images, atol=TOLERANCE)
+    for row, wanted in zip(found[0].history, found[1].history, strict=True):
+        assert row["kind"] == wanted["kind"]
+        assert row["distance"] == pytest.approx(wanted["distance"], rel=1e-3)
+        assert row.get("auc") == pytest.approx(wanted.get("auc"), abs=0.1)  # none of natural ones
+
+
+def test_a_temporal_network(rng):
+    """Causal convolutions, forward and backward."""
+    manual_seed(0)
+    net = models.tcn(num_classes=2, in_channels=3, width=4, depth=2)
+    x = rng.standard_normal((2, 3, 17), np.float32)
+    found = []
+    for device in ("cuda", "cpu"):
+        m = copy.deepcopy(net).to(device).eval()
+        y = m(pyconv.Tensor(x).to(device))
+        y.sum().backward()
+        found.append([y.numpy(), *(p.grad.numpy() for p in m.parameters())])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_a_command_with_device_cuda(tmp_path, monkeypatch):
