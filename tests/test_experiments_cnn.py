@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import pyconv
 from pyconv import models
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-NAMES = ("residual",)
+NAMES = ("residual", "batch_norm")
 
 imread = pytest.importorskip("matplotlib.image").imread
 
@@ -104,3 +105,58 @@ def test_residual_prints_and_draws(shown: Callable[[str], str]) -> None:
     text = shown("--depths 8 --pictures 100 --epochs 1 --seeds 1 --steps 3")
     assert re.findall(r"^8 +(\w+) .*±", text, re.M) == ["plain", "sum", "concatenation"]
     assert text.count("F(x) + x") == 3
+
+
+# -- batch normalisation --------------------------------------------------------------------------
+
+
+def test_batch_norm_learns_faster_and_at_larger_rates(example: ModuleType) -> None:
+    data = example.pictures(1000, 10, size=14)
+
+    def last(kind: str, rate: float) -> float:
+        return example.train(kind, rate, data, seed=0, epochs=2).loss[-1]
+
+    best = last("none, He's weights", 0.1)
+    assert last("batch norm", 0.1) < best - 0.3
+    assert last("batch norm", 1.0) < example.LEARNED < last("none, He's weights", 1.0)
+
+
+def test_batch_norm_keeps_activations_at_one_size(example: ModuleType) -> None:
+    (x, _), _ = example.pictures(250, 10, size=14)
+    ratios = {}
+    for kind in example.KINDS:
+        found = example.sizes(example.network(kind, 0), x)
+        assert len(found) == 8
+        ratios[kind] = max(found) / min(found)
+    assert ratios["batch norm"] < 1.1
+    assert ratios["none, He's weights"] > 1.5
+    assert ratios["none, default weights"] > 10
+
+
+def test_batch_norm_exact_statistics_are_those_of_the_data(example: ModuleType) -> None:
+    """With them, all training pictures as one batch in inference come out as in training."""
+    (x, y), _ = example.pictures(300, 10, size=14)
+    model = example.network("batch norm", 0)
+    exact = example.with_exact_statistics(model, pyconv.Tensor(x))
+    assert not exact.training and model.training
+    with pyconv.no_grad():
+        np.testing.assert_allclose(exact(x).numpy(), model(x).numpy(), atol=1e-4)
+    assert (model[1].running_var.numpy() != exact[1].running_var.numpy()).all()
+    assert example.statistics_apart(exact, exact) == 0
+
+
+def test_batch_norm_moving_average_lags_behind(example: ModuleType) -> None:
+    data = example.pictures(500, 500, size=14)
+    (first, moving, exact), (later, _, _) = example.moving_against_exact(data, 0.1, 0, (10, 60))
+    assert first > 4 * later
+    assert moving < 0.2 and exact > moving + 0.1
+
+
+def test_batch_norm_prints_and_draws(
+    example: ModuleType, shown: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(example, "RATES", (0.1, 10.0))
+    monkeypatch.setattr(example, "STEPS", (1, 5))
+    text = shown("--pictures 100 --short 1 --epochs 1 --seeds 1")
+    assert re.findall(r"^(\d+) +(\S+) .*±", text, re.M) == [("1", "0.900"), ("5", "0.590")]
+    assert len(re.findall(r"at the start  ", text)) == 3
