@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from large import LARGE
 from programs import run_python
 
 import pyconv
@@ -177,6 +178,12 @@ def test_the_default_network_on_the_shipped_pictures(capsys: pytest.CaptureFixtu
 
 
 # -- the others -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in models.names() if n not in LARGE])
+def test_summary_has_a_shape_for_each_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", name]) == 0
+    assert "multiply-adds" in capsys.readouterr().out
 
 
 def test_summary(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pyconv.cli.common import key_and_value, print_json, shape
 
 _SMALL = {"cifar_resnet": 32, "lenet5": 28, "mlp": 28, "small_resnet": 28, "autoencoder": 28}
+_STEPS = 256  # of a sequence
 _GREY = ("autoencoder", "lenet5", "mlp", "small_resnet")
 
 
@@ -80,7 +81,9 @@ def find_model(arguments: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
 
 
 def default_shape(name: str, arguments: dict[str, Any]) -> tuple[int, ...]:
-    """The pictures that a model was made for."""
+    """The pictures, or the sequence, that a model was made for."""
+    if name == "tcn":
+        return (arguments["in_channels"], _STEPS)
     if name == "mlp" and arguments["in_features"] != 28 * 28:
         return (arguments["in_features"],)
     side = arguments.get("image_size") or _SMALL.get(name, 224)
