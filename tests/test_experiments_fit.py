@@ -69,7 +69,7 @@ def test_mlp_polygon_nears_the_function_with_more_units(example: Example) -> Non
 
 def test_mlp_one_hidden_layer_learns_better_with_more_units(example: Example) -> None:
     mlp = example("mlp")
-    errors, _ = mlp.fit_function((2, 32), seeds=3, steps=100)
+    errors, _ = mlp.fit_function((2, 32), seeds=2, steps=80)
     for kind in mlp.ACTIVATIONS:
         assert max(errors[kind, 32]) < min(errors[kind, 2]), kind
 
@@ -101,12 +101,76 @@ def test_mlp_formulas_are_what_summary_counts(example: Example, widths: tuple[in
     assert mlp.by_formula(widths)[0] == (first + widths[1], first)
 
 
-def test_mlp_prints_and_draws(shown: Callable[[str, str], str]) -> None:
+def test_mlp_prints_and_draws(
+    example: Example, monkeypatch: pytest.MonkeyPatch, shown: Callable[[str, str], str]
+) -> None:
+    monkeypatch.setattr(example("mlp"), "SHALLOW", (2, 4))
+    monkeypatch.setattr(example("mlp"), "DEEP", (2, 3))
     text = shown("mlp", "--units 2 4 --seeds 1 --steps 5")
     rows = re.findall(r"^(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +0 +0$", text, re.M)
     assert [tuple(map(int, row))[2:4] for row in rows] == [(2 * k, 2**k) for k in range(1, 9)]
     (line,) = re.findall(r"^784 → 256 → 10 +(.*)", text, re.M)
     assert line.split() == 2 * ["203,530", "203,264"]
+
+
+# -- where descent ends ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_optimizers_constant_rate_ends_in_a_cloud(example: Example, batch: int) -> None:
+    optimizers = example("optimizers")
+    problem, radii = optimizers.noisy_problem(), []
+    for lr in (0.06, 0.015):
+        found = [
+            optimizers.root_mean_square(
+                optimizers.walk(problem, batch, lr, 5000, way=way, seed=1)[2000:]
+            )
+            for way in ("drawn", "shuffled")
+        ]
+        # Neighbouring steps resemble each other for 1 / (lr l) = 350 steps: few independent ones.
+        theory = optimizers.radius_by_theory(problem, batch, lr)
+        assert found[0] == pytest.approx(theory, rel=0.4)
+        assert found[1] < found[0]
+        radii.append(found[0])
+    assert radii[1] < 0.7 * radii[0]  # by theory a half: the root of the rates' ratio
+
+
+def test_optimizers_full_batch_and_falling_rates_end_in_the_point(example: Example) -> None:
+    optimizers = example("optimizers")
+    problem = optimizers.noisy_problem()
+    assert optimizers.walk(problem, None, 0.07, 3000)[-1] < 1e-12
+    ends = {}
+    for decay in (0.0, 0.02):
+        found = optimizers.walk(problem, 4, 0.07 * (4 if decay else 1), 8000, decay=decay)
+        ends[decay] = [optimizers.root_mean_square(found[i : i + 400]) for i in (800, 7600)]
+    assert ends[0.0][1] > 0.5 * ends[0.0][0]  # it stays where it is
+    assert ends[0.02][1] < 0.3 * ends[0.02][0]  # it comes nearer
+    assert ends[0.02][1] < 0.1 * ends[0.0][1]
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_optimizers_momentum_is_that_of_the_notes_at_a_constant_rate(
+    example: Example, nesterov: bool
+) -> None:
+    optimizers = example("optimizers")
+    problem = optimizers.noisy_problem()
+    for rate, alpha in ((0.07, 0.9), (0.3, 0.5)):
+        difference, notes, sgd = optimizers.apart(problem, [rate] * 80, alpha, nesterov)
+        # 80 steps on numbers of about 4, each rounded some times.
+        assert difference.max() < 80 * 10 * 4 * np.finfo(np.float64).eps
+        assert notes[-1] < 0.2 * notes[0] and sgd[-1] < 0.2 * sgd[0]
+        rates = [rate] * 20 + [rate / 10] * 60
+        difference, _, _ = optimizers.apart(problem, rates, alpha, nesterov)
+        assert difference[:21].max() < 1e-12 < 1e-4 < difference[21]
+
+
+def test_optimizers_prints_and_draws(shown: Callable[[str, str], str]) -> None:
+    text = shown("optimizers", "--steps 200 --pictures 300 --epochs 2 --seeds 1")
+    rows = re.findall(r"^(.*[a-zA-Z0-9.]) +[\d.]+ +([\d.]+) +([\d.]+) +[\d.]+ \(", text, re.M)
+    found = {name.strip(): (float(first), float(last)) for name, first, last in rows}
+    assert len(found) == 7
+    for name, (first, last) in found.items():
+        assert last < first, name
 
 
 # -- backpropagation, counted ---------------------------------------------------------------------
