@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from large import LARGE
+from PIL import Image
 from programs import run_python
 
 import pyconv
