@@ -34,6 +34,16 @@ def in_letters(where: np.ndarray, kernel: int) -> str:
     return "\n".join(" ".join(f"{names[number]:>3}" for number in row) for row in where)
 
 
+def equation(where: np.ndarray, kernel: int) -> str:
+    """M times the flattened image is the flattened output, each named by its row and column."""
+    outputs, inputs = (round(number**0.5) for number in where.shape)
+    names = (["o", outputs], ["i", inputs])
+    left, above = ([f"{n}{i}{j}" for i in range(k) for j in range(k)] for n, k in names)
+    lines = [" " * 6 + " ".join(f"{name:>3}" for name in above)]
+    rows = in_letters(where, kernel).splitlines()
+    return "\n".join(lines + [f"{name} = {row}" for name, row in zip(left, rows, strict=True)])
+
+
 def differences(size: int, kernel: int, stride: int, padding: int, seed: int) -> dict[str, float]:
     """How far the matrix and the convolution are apart, in float64."""
     rng = np.random.default_rng(seed)
@@ -123,7 +133,7 @@ def main() -> None:
 
     where = positions(*problem)
     print(f"M, {where.shape[0]} outputs × {where.shape[1]} inputs:\n")
-    print(in_letters(where, options.kernel))
+    print(equation(where, options.kernel))
     zeros = (where == 0).mean()
     print(
         f"\n{options.kernel**2} weights at {(where > 0).sum()} positions; {zeros:.0%} are zeros\n"

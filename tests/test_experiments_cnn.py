@@ -17,7 +17,13 @@ import pyconv
 from pyconv import models
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-NAMES = ("residual", "batch_norm")
+NAMES = (
+    "residual",
+    "batch_norm",
+    "depthwise_separable",
+    "convolution_matrix",
+    "convolution_layer",
+)
 
 imread = pytest.importorskip("matplotlib.image").imread
 
@@ -160,3 +166,96 @@ def test_batch_norm_prints_and_draws(
     text = shown("--pictures 100 --short 1 --epochs 1 --seeds 1")
     assert re.findall(r"^(\d+) +(\S+) .*±", text, re.M) == [("1", "0.900"), ("5", "0.590")]
     assert len(re.findall(r"at the start  ", text)) == 3
+
+
+# -- depthwise separable convolutions -------------------------------------------------------------
+
+
+def test_depthwise_separable_parameters_by_the_formula(example: ModuleType) -> None:
+    for kernel, d_in, d_out, size in ((3, 5, 7, 6), (1, 4, 4, 3), (5, 3, 8, 9)):
+        for kind in example.KINDS:
+            formula = example.parameters(kind, kernel, d_in, d_out)
+            assert example.counted(kind, kernel, d_in, d_out, size) == (formula, formula * size**2)
+
+
+def test_depthwise_separable_is_faster_where_it_saves_much(example: ModuleType) -> None:
+    """Nine times fewer multiply-adds; how much that is in time depends on the machine."""
+    inference, separable_inference, training, separable_training = example.times(256, 256, 14, 5)
+    assert separable_inference < inference and separable_training < training
+
+
+def test_depthwise_separable_learns(example: ModuleType) -> None:
+    data = example.pictures(1000, 500, size=14)
+    assert example.test_accuracy("separable", 16, data, 0, 4) > 0.5
+
+
+def test_depthwise_separable_prints_and_draws(shown: Callable[[str], str]) -> None:
+    text = shown("--pictures 50 --epochs 1 --seeds 1 --rounds 1")
+    rows = re.findall(r"(?:traditional|separable) +([\d,]+) +([\d,]+) +[\d,]+$", text, re.M)
+    assert len(rows) == 10 and all(formula == found for formula, found in rows)
+
+
+# -- a convolutional layer ------------------------------------------------------------------------
+
+
+def test_convolution_matrix_of_the_notes(example: ModuleType) -> None:
+    """A 4×4 image and a 3×3 kernel, as the notes print it: transposed, 16×4."""
+    lines = example.equation(example.positions(4, 3, 1, 0), 3).splitlines()
+    assert lines[0].split() == [f"i{i}{j}" for i in range(4) for j in range(4)]
+    rows = [line.split() for line in lines[1:]]
+    assert [row[:2] for row in rows] == [[f"o{i}{j}", "="] for i in range(2) for j in range(2)]
+    columns = list(zip(*(row[2:] for row in rows), strict=True))
+    assert columns[5] == ("w11", "w10", "w01", "w00")
+    assert columns[0] == ("w00", ".", ".", ".") and columns[15] == (".", ".", ".", "w22")
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_convolution_layer_sum_is_the_gradient(example: ModuleType, padding: int) -> None:
+    problem = example.Problem(padding, 20)
+    w = np.linspace(-1, 1, 9)
+    found = problem.gradient(problem.dense(w), "sum")
+    np.testing.assert_allclose(found, problem.gradient_of_convolution(w), rtol=1e-9)
+
+
+def test_convolution_layer_mean_is_another_rate_without_padding(example: ModuleType) -> None:
+    problem = example.Problem(0, 50)
+    assert set(example.places(problem.where)) == {25}
+    rate = 1 / problem.largest_curvature()
+    by_sum = example.train(problem, "sum", rate, 30)
+    np.testing.assert_allclose(example.train(problem, "mean", 25 * rate, 30), by_sum, atol=1e-12)
+
+
+def test_convolution_layer_mean_is_another_path_with_padding(example: ModuleType) -> None:
+    problem = example.Problem(1, 50)
+    assert example.places(problem.where).tolist() == [36, 42, 36, 42, 49, 42, 36, 42, 36]
+    M = problem.dense(np.zeros(9))
+    ratio = problem.gradient(M, "mean") / problem.gradient(M, "sum")
+    np.testing.assert_allclose(ratio, 1 / example.places(problem.where))
+    rate = 1 / problem.largest_curvature()
+    by_sum = example.train(problem, "sum", rate, 1500)
+    by_mean = example.train(problem, "mean", 49 * rate, 1500)
+    assert np.abs(by_sum[10] - by_mean[10]).max() > 0.03
+    for path in (by_sum, by_mean):  # the minimum is where both are zero
+        assert np.abs(path[-1] - example.TEACHER.ravel()).max() < 1e-3
+
+
+def test_convolution_layer_sizes_follow_the_formula(example: ModuleType) -> None:
+    tried, right = example.check_sizes(7)
+    assert tried == right > 1000
+    assert example.size_by_formula(28, 4, 5, 1) == 28 and example.size_by_formula(7, 0, 3, 3) == 2
+
+
+def test_convolution_layer_fields_are_those_of_summary(example: ModuleType) -> None:
+    (x, _), _ = example.pictures(1, 1)
+    for model in example.networks().values():
+        for kind, field, gradient in example.fields(model, x):
+            height, width = example.box(gradient)[2:]
+            assert (height, width) == field, kind
+            assert np.count_nonzero(gradient) == height * width
+
+
+def test_convolution_layer_prints_and_draws(shown: Callable[[str], str]) -> None:
+    text = shown("--steps 20")
+    found = re.search(r"right in ([\d,]+) of ([\d,]+) combinations", text)
+    assert found and found[1] == found[2]
+    assert "36 42 36" in text and re.search(r"AvgPool2d +16×16 +16×16 +100%", text)
