@@ -193,7 +193,7 @@ def draw(
         )
         axes.tick_params(axis="y", labelsize=8)
         axes.invert_yaxis()
-    save(picture, path)
+    save(picture, path, few_colours=True)
 
 
 def main() -> None:

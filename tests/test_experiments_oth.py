@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-NAMES = ("transposed_convolution", "dilated_convolution", "temporal_convolution")
+NAMES = ("transposed_convolution", "dilated_convolution", "temporal_convolution", "autoencoder",
+         "pooling")  # fmt: skip
 
 imread = pytest.importorskip("matplotlib.image").imread
 
@@ -165,3 +166,81 @@ def test_temporal_convolution_prints_and_draws(shown: Callable[[str], str]) -> N
     assert re.search(r"1, 2, 4, 8, 16 +7,169 +125 +125 +125 +0 and 300", text)
     assert "2496 months to learn from, 624 held out" in text
     assert re.search(r"persistence +19\.6 +37\.7 +103\.0", text)
+
+
+# -- autoencoders ---------------------------------------------------------------------------------
+
+
+def test_autoencoder_components_are_the_best_linear_code(example: ModuleType) -> None:
+    train, _, test, _, _ = example.clothes()
+    found = [example.again_by_components(train[:200], test[:100], code) for code in (2, 16)]
+    two, many = (example.quality(made, test[:100]) for made in found)
+    assert 10 < two < many - 2
+    # By the singular value decomposition; clipped as pictures are.
+    flat = train[:200].reshape(200, -1).astype(np.float64)
+    _, _, axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    x = test[:100].reshape(100, -1) - flat.mean(0)
+    expected = np.clip(x @ axes[:16].T @ axes[:16] + flat.mean(0), 0, 1)
+    np.testing.assert_allclose(found[1].reshape(100, -1), expected, atol=1e-3)
+
+
+def test_autoencoder_is_lossy_and_specific_and_needs_no_label(example: ModuleType) -> None:
+    train, labels, test, classes, _ = example.clothes()
+    few = example.few(labels, 100, 0)
+    assert (np.bincount(labels[few]) == 100).all()
+    small, large = (example.learn(train[few], code, 3, 0) for code in (2, 32))
+    qualities = [example.quality(example.again(m, test), test) for m in (small, large)]
+    assert qualities[0] + 1 < qualities[1] < 40
+    mixed = example.shuffled(test)
+    assert np.array_equal(np.sort(mixed[0].ravel()), np.sort(test[0].ravel()))
+    assert example.quality(example.again(large, mixed), mixed) < qualities[1] - 5
+    codes = example.codes_of(large, test)
+    assert codes.shape == (1000, 32)
+    right = example.by_neighbour(codes[:500], classes[:500], codes[500:], classes[500:])
+    assert right > 0.6  # of ten classes that nobody told it
+
+
+def test_autoencoder_of_one_class_knows_that_class(example: ModuleType) -> None:
+    train, labels, test, classes, names = example.clothes()
+    found = [
+        example.errors_by_class(example.learn(train[labels == c], 16, 8, 0), test, classes)
+        for c in (1, 5)
+    ]
+    assert names[1] == "Trouser" and names[5] == "Sandal"
+    assert found[0][1] < 0.5 * found[1][1] and found[1][5] < 0.5 * found[0][5]
+    assert found[0].argmin() == 1
+
+
+# -- pooling --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, pixels", [("max", 1), ("mean", 16)])
+def test_pooling_is_its_formula(example: ModuleType, rng, kind, pixels) -> None:
+    x = rng.integers(0, 5, (2, 3, 12, 8)).astype(float)  # with ties
+    forward, backward, reached = example.differences(kind, x, 4)
+    assert max(forward, backward) < 1e-12 and reached == pixels
+    parts = example.windows(x, 4)
+    assert np.array_equal(parts[1, 2, 1, 0], x[1, 2, 4:8, :4].ravel())
+    assert np.array_equal(example.together(parts, 4), x)
+
+
+def test_pooling_moves_pictures(example: ModuleType, rng) -> None:
+    x = rng.standard_normal((2, 1, 5, 6))
+    assert np.array_equal(example.moved(x, 2, -1)[:, :, 2:, :-1], x[:, :, :-2, 1:])
+    assert not example.moved(x, 2, -1)[:, :, :2].any()
+
+
+def test_pooling_tolerates_a_shift(example: ModuleType) -> None:
+    from pyconv.data import load_dataset
+
+    pictures = load_dataset("fashion-mnist").test.x[:100].astype(np.float32) / 255
+    for k in (2, 4):
+        largest, mean, stride = (example.change(kind, pictures, k, 0) for kind in example.KINDS)
+        assert mean < largest < 0.95 * stride < stride < 1
+    assert example.change("max", pictures, 1, 0) == example.change("stride", pictures, 1, 0)
+
+
+def test_pooling_prints_and_draws(shown: Callable[[str], str]) -> None:
+    text = shown("--seeds 1 --epochs 1 --pictures 200 --tests 50")
+    assert re.search(r"max +4×4 .* 1\n", text) and re.search(r"mean +4×4 .* 16\n", text)
+    assert re.search(r"stride +29,738 +721,280 ", text)
