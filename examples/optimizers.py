@@ -80,7 +80,8 @@ def radius_by_theory(problem: Problem, batch: int, lr: float) -> float:
     values, vectors = np.linalg.eigh(problem.x.T @ problem.x / len(problem.x))
     errors = problem.x @ problem.solution - problem.y
     gradients = problem.x * errors[:, None] @ vectors
-    noise = (gradients**2).mean(0)  # of C along the eigenvectors: there S is mu C / 2 B lambda
+    # Along the eigenvectors the entries of C are these, and those of S are mu C / 2 B lambda.
+    noise = (gradients**2).mean(0)
     return float(np.sqrt((lr * noise / (2 * batch * values)).sum()))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -111,6 +112,114 @@ def test_mlp_prints_and_draws(
     assert [tuple(map(int, row))[2:4] for row in rows] == [(2 * k, 2**k) for k in range(1, 9)]
     (line,) = re.findall(r"^784 → 256 → 10 +(.*)", text, re.M)
     assert line.split() == 2 * ["203,530", "203,264"]
+
+
+# -- under-fitted, right, over-fitted -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Iterator[NamedTuple]:
+    """Of examples/fitting.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLES))
+        yield importlib.import_module("fitting").load(test=500)
+
+
+def test_fitting_more_pictures_close_the_gap(example: Example, pictures: NamedTuple) -> None:
+    fitting = example("fitting")
+    found = fitting.curve(pictures, (250, 2000), 2, "pictures", width=64, epochs=20)
+    few, many = ([r.gap for r in found[n]] for n in (250, 2000))
+    assert max(many) < min(few) and min(few) > 0.1
+    assert min(r.test for r in found[2000]) > max(r.test for r in found[250]) + 0.03
+
+
+def test_fitting_few_units_underfit_and_many_overfit(
+    example: Example, pictures: NamedTuple
+) -> None:
+    fitting = example("fitting")
+    found = fitting.curve(pictures, (1, 128), 2, "units", epochs=15)
+    for narrow, wide in zip(found[1], found[128], strict=True):
+        assert narrow.train < 0.5 and abs(narrow.gap) < 0.06
+        assert wide.train > 0.93 and wide.gap > 0.08
+
+
+def test_fitting_the_test_loss_rises_again(example: Example, pictures: NamedTuple) -> None:
+    fitting = example("fitting")
+    split = pictures.some(500, 0)
+    _, history = fitting.learn(split, 0, watch=pictures.test)
+    losses = [record["validation_loss"] for record in history]
+    assert np.argmin(losses) < 30 and losses[-1] > 1.03 * min(losses)
+    assert history[-1]["loss"] < 0.1 * history[0]["loss"]
+    _, stopped = fitting.learn(split, 0, patience=3)
+    assert len(stopped) < 30 and "validation_loss" in stopped[-1]
+
+
+@pytest.mark.parametrize("name", ["augmentation: shifts", "L1", "dropout: 70 %"])
+def test_fitting_remedies_close_the_gap(
+    example: Example, pictures: NamedTuple, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fitting = example("fitting")
+    monkeypatch.setitem(fitting.REMEDIES, name, (500, *fitting.REMEDIES[name][1:]))
+    monkeypatch.setitem(fitting.REMEDIES, "nothing", (500, 1, {}))
+    with_it, without = (
+        fitting.remedy(pictures, which, 0, width=64, epochs=40) for which in (name, "nothing")
+    )
+    assert with_it.train < without.train - 0.005 and with_it.gap < without.gap
+
+
+def test_fitting_regularisation_makes_weights_small(example: Example, pictures: NamedTuple) -> None:
+    fitting = example("fitting")
+    split, sizes, tiny = pictures.some(500, 0), {}, {}
+    for name in ("nothing", "L1", "L2"):
+        network, _ = fitting.learn(split, 0, width=32, epochs=30, **fitting.REMEDIES[name][2])
+        weights = np.concatenate([p.data.ravel() for p in network.parameters() if p.ndim > 1])
+        sizes[name], tiny[name] = np.abs(weights).sum(), (np.abs(weights) < 0.002).mean()
+    assert max(sizes["L1"], sizes["L2"]) < 0.92 * sizes["nothing"]
+    assert tiny["L1"] > 2 * max(tiny["L2"], tiny["nothing"])  # L1 takes weights to zero
+
+
+def test_fitting_mean_of_predictions_has_a_lower_loss(
+    example: Example, pictures: NamedTuple
+) -> None:
+    """-log is convex: the loss of the mean is at most the mean of the losses."""
+    fitting = example("fitting")
+    split = pictures.some(500, 0)
+    networks = [fitting.learn(split, seed, width=32, epochs=10)[0] for seed in range(3)]
+    alone = [fitting.judge([network], split, pictures.test).loss for network in networks]
+    assert fitting.judge(networks, split, pictures.test).loss < np.mean(alone) - 0.005
+
+
+@pytest.mark.parametrize("kind", ["swa", "ema"])
+def test_fitting_averages_of_weights_are_used(
+    example: Example, pictures: NamedTuple, kind: str
+) -> None:
+    fitting = example("fitting")
+    split = pictures.some(200, 0)
+    settings = {"width": 8, "epochs": 4}
+    network, _ = fitting.learn(split, 0, average=getattr(fitting, kind), **settings)
+    last, _ = fitting.learn(split, 0, **settings)
+    pairs = list(zip(network.parameters(), last.parameters(), strict=True))
+    assert all((a.data != b.data).any() for a, b in pairs)
+
+
+def test_fitting_prints_and_draws(
+    example: Example, monkeypatch: pytest.MonkeyPatch, shown: Callable[[str, str], str]
+) -> None:
+    fitting = example("fitting")
+    fewer = {name: (90, number, more) for name, (_, number, more) in fitting.REMEDIES.items()}
+    monkeypatch.setattr(fitting, "REMEDIES", fewer)
+    monkeypatch.setattr(fitting, "FEW", 90)
+    text = shown("fitting", "--sizes 60 120 --widths 2 8 --epochs 1 --seeds 1")
+    for name in (
+        "more data: 5000",
+        "early stopping",
+        "mean of weights: SWA",
+        "L2",
+        "dropout: 70 %",
+    ):
+        (line,) = re.findall(rf"^{re.escape(name)} +(.*)", text, re.M)
+        numbers = [float(n) for n in re.findall(r"-?\d+\.\d+", line)]
+        assert len(numbers) == 10 and numbers[6] == pytest.approx(numbers[0] - numbers[3], abs=0.11)
 
 
 # -- where descent ends ---------------------------------------------------------------------------
