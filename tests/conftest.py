@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -118,3 +122,40 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Random numbers that differ from test to test and are the same in every run."""
     return np.random.default_rng(list(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script of examples/ whose name the test's begins with."""
+    from programs import EXAMPLES
+
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    names = sorted((path.stem for path in EXAMPLES.glob("[!_]*.py")), key=len, reverse=True)
+    name = next(n for n in names if request.node.name.startswith(f"test_{n}"))
+    return importlib.import_module(name)
+
+
+@pytest.fixture
+def shown(
+    example: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Callable[..., str]:
+    """Runs the example with some options and returns what it prints; looks at its plot, too."""
+    imread = pytest.importorskip("matplotlib.image", reason="needs matplotlib").imread
+    import pyconv
+
+    def run(options: str, plot: bool = True) -> str:
+        path = tmp_path / "plot.png"
+        more = ["--plot", str(path)] if plot else []
+        monkeypatch.setattr(sys, "argv", ["example.py", *options.split(), *more])
+        threads = pyconv.get_num_threads()
+        example.main()
+        pyconv.set_num_threads(threads)
+        if plot:
+            picture = imread(path)
+            assert picture.shape[0] > 300 and picture.std() > 0.02
+        return capsys.readouterr().out
+
+    return run

@@ -12,6 +12,8 @@ import pyconv
 
 _WHERE = str(Path(pyconv.__file__).parents[1])
 
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
 
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python` with these arguments, on the pyconv that is tested.

@@ -7,54 +7,18 @@ import itertools
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from programs import run_python
+from programs import EXAMPLES, run_python
 
 import pyconv
 from pyconv import nn
 from pyconv.data import load_dataset
 from pyconv.recipes import adversarial
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[!_]*.py"))
-
-imread = pytest.importorskip("matplotlib.image").imread
-
-
-@pytest.fixture
-def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The example whose name the test begins with."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    name = next(n for n in NAMES if request.node.name.startswith(f"test_{n}"))
-    return importlib.import_module(name)
-
-
-@pytest.fixture
-def shown(
-    example: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> Callable[..., str]:
-    """Runs the example with some options and returns what it prints; looks at its plot, too."""
-
-    def run(options: str, plot: bool = True) -> str:
-        path = tmp_path / "plot.png"
-        more = ["--plot", str(path)] if plot else []
-        monkeypatch.setattr(sys, "argv", ["example.py", *options.split(), *more])
-        threads = pyconv.get_num_threads()
-        example.main()
-        pyconv.set_num_threads(threads)
-        if plot:
-            picture = imread(path)
-            assert picture.shape[0] > 300 and picture.std() > 0.02
-        return capsys.readouterr().out
-
-    return run
 
 
 # -- perceptron -----------------------------------------------------------------------------------

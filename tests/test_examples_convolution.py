@@ -3,11 +3,8 @@ convolutions, in small: that what the pages say of them is so."""
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -15,46 +12,6 @@ import pytest
 
 import pyconv
 from pyconv import models
-
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-NAMES = (
-    "residual",
-    "batch_norm",
-    "depthwise_separable",
-    "convolution_matrix",
-    "convolution_layer",
-)
-
-imread = pytest.importorskip("matplotlib.image").imread
-
-
-@pytest.fixture
-def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The example whose name the test begins with."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    name = next(n for n in NAMES if request.node.name.startswith(f"test_{n}"))
-    return importlib.import_module(name)
-
-
-@pytest.fixture
-def shown(
-    example: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> Callable[[str], str]:
-    """Runs the example with some options, looks at its plot, and returns what it prints."""
-
-    def run(options: str) -> str:
-        path = tmp_path / "plot.png"
-        monkeypatch.setattr(sys, "argv", ["example.py", *options.split(), "--plot", str(path)])
-        example.main()
-        picture = imread(path)
-        assert picture.shape[0] > 300 and picture.std() > 0.02
-        return capsys.readouterr().out
-
-    return run
-
 
 # -- residual learning ----------------------------------------------------------------------------
 
@@ -107,7 +64,7 @@ def test_residual_layers_are_as_many_as_the_depth(example: ModuleType) -> None:
             assert len(example.weights(model)) == depth
 
 
-def test_residual_prints_and_draws(shown: Callable[[str], str]) -> None:
+def test_residual_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("--depths 8 --pictures 100 --epochs 1 --seeds 1 --steps 3")
     assert re.findall(r"^8 +(\w+) .*±", text, re.M) == ["plain", "sum", "concatenation"]
     assert text.count("F(x) + x") == 3
@@ -159,7 +116,7 @@ def test_batch_norm_moving_average_lags_behind(example: ModuleType) -> None:
 
 
 def test_batch_norm_prints_and_draws(
-    example: ModuleType, shown: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    example: ModuleType, shown: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(example, "RATES", (0.1, 10.0))
     monkeypatch.setattr(example, "STEPS", (1, 5))
@@ -189,7 +146,7 @@ def test_depthwise_separable_learns(example: ModuleType) -> None:
     assert example.test_accuracy("separable", 16, data, 0, 4) > 0.5
 
 
-def test_depthwise_separable_prints_and_draws(shown: Callable[[str], str]) -> None:
+def test_depthwise_separable_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("--pictures 50 --epochs 1 --seeds 1 --rounds 1")
     rows = re.findall(r"(?:traditional|separable) +([\d,]+) +([\d,]+) +[\d,]+$", text, re.M)
     assert len(rows) == 10 and all(formula == found for formula, found in rows)
@@ -254,7 +211,7 @@ def test_convolution_layer_fields_are_those_of_summary(example: ModuleType) -> N
             assert np.count_nonzero(gradient) == height * width
 
 
-def test_convolution_layer_prints_and_draws(shown: Callable[[str], str]) -> None:
+def test_convolution_layer_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("--steps 20")
     found = re.search(r"right in ([\d,]+) of ([\d,]+) combinations", text)
     assert found and found[1] == found[2]
