@@ -139,9 +139,10 @@ def main() -> None:
                 f"{count / span**2:.0%}",
             )
         )
-    titles = ["dilations", "parameters", "multiply-adds", "field by formula", "summary"]
-    print("3×3 convolutions; the field's measure is the gradient of one output\n")
-    print(table([*titles, "gradient", "pixels seen", "of the field"], rows))
+    titles = ["dilations", "parameters", "multiply-adds", "formula", "summary"]
+    print("3×3 convolutions; the field by the formula, by the summary, by the gradient; ", end="")
+    print("the pixels seen\n")
+    print(table([*titles, "gradient", "pixels", "share"], rows))
     if options.plot:
         draw(options.plot)
 
