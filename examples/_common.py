@@ -48,11 +48,11 @@ def tidy(axes: Any, **labels: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def save(figure: Any, path: str, few_colours: bool = False) -> None:
-    """Write a figure in the format that the file's name says; lines need no more than 256 colours,
-    which make a PNG a third as large."""
+def save(figure: Any, path: str) -> None:
+    """Write a figure in the format that the file's name says; a PNG with a palette of 256 colours,
+    which makes it a third as large."""
     figure.savefig(path, dpi=150)
-    if few_colours and path.endswith(".png"):
+    if path.endswith(".png"):
         with Image.open(path) as picture:
             reduced = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
         reduced.save(path, optimize=True)

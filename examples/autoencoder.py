@@ -170,7 +170,7 @@ def draw(found: dict[str, Any], path: str) -> None:
         show(column[2], apart, cmap="RdBu", vmin=-1, vmax=1)
     text = "An autoencoder of sandals alone: input, output, difference"
     fourth.suptitle(f"{text}; 1000 times the squared error", fontsize=10)
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def main() -> None:

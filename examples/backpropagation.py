@@ -243,7 +243,7 @@ def draw(rows: list[tuple[int, int, int, int]], path: str) -> None:
     right.set_xticks(depths, labels=list(map(str, depths)))
     right.minorticks_off()
     right.legend(fontsize=9)
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def main() -> None:

@@ -117,7 +117,7 @@ def draw(path: str) -> None:
     side = max(map(field_by_formula, STACKS)) + 2
     for axes, dilations in zip(bottom, STACKS, strict=True):
         draw_field(axes, dilations, side)
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def main() -> None:

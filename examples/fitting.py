@@ -255,7 +255,7 @@ def draw(
     axes.set_yticks(range(len(remedies)), labels=list(remedies), fontsize=8)
     axes.invert_yaxis()
     tidy(axes, title="Remedies: test (blue), training (orange)", xlabel="right, %")
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def main() -> None:

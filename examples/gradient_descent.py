@@ -180,7 +180,7 @@ def draw(
         axes.plot(*problem.solution, "*", color=RED, ms=14, mec="white", label="solution")
         tidy(axes, title=f"{title}, a dot a step", xlabel="slope $w_1$", ylabel="offset $w_2$")
         axes.legend(fontsize=8, loc="lower left")
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def main() -> None:

@@ -248,7 +248,7 @@ def draw(
     tidy(axes, title=title, xlabel="units in all", ylabel="greatest error")
     ticks(axes, sorted({sum(hidden) for hidden in trained} | {2 * k}))
     axes.legend(fontsize=8, loc="lower left")
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def ticks(axes: Any, units: Sequence[int]) -> None:

@@ -279,7 +279,7 @@ def draw(
         axes.fill_between(epochs, losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
     tidy(axes, title="Fashion-MNIST, training loss", xlabel="epoch", ylabel="cross-entropy")
     axes.legend(fontsize=8)
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def main() -> None:

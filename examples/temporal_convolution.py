@@ -193,7 +193,7 @@ def draw(
         )
         axes.tick_params(axis="y", labelsize=8)
         axes.invert_yaxis()
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def main() -> None:

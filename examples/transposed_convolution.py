@@ -225,7 +225,7 @@ def draw(
     right.set_yticks((0.02, 0.05, 0.1, 0.3))
     names = left.get_legend_handles_labels()
     fourth.legend(*names, loc="outside upper center", ncols=4, fontsize=8)
-    save(picture, path, few_colours=True)
+    save(picture, path)
 
 
 def main() -> None:

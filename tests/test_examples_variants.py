@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-NAMES = ("transposed_convolution", "dilated_convolution", "temporal_convolution", "autoencoder",
-         "pooling")  # fmt: skip
 
-imread = pytest.importorskip("matplotlib.image").imread
-
-
-@pytest.fixture
-def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The example whose name the test begins with."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    name = next(n for n in NAMES if request.node.name.startswith(f"test_{n}"))
-    return importlib.import_module(name)
-
-
-@pytest.fixture
-def shown(
-    example: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> Callable[[str], str]:
-    """Runs the example with some options and returns what it prints; looks at its plot, too."""
-
-    def run(options: str) -> str:
-        path = tmp_path / "plot.png"
-        monkeypatch.setattr(sys, "argv", ["x.py", *options.split(), "--plot", str(path)])
-        example.main()
-        picture = imread(path)
-        assert picture.shape[0] > 300 and picture.std() > 0.02
-        return capsys.readouterr().out
-
-    return run
-
-
-# -- transposed convolutions ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("problem", [(2, 2, 0), (3, 2, 1), (4, 2, 1), (5, 3, 2), (2, 3, 0)])
 def test_transposed_convolution_is_one_of_the_spread_input(example: ModuleType, problem) -> None:
     # Sums of at most 3 * 5 * 5 products of normal numbers.
     assert max(example.differences(*problem, seed=1)) < 75 * 10 * np.finfo(np.float64).eps
@@ -88,7 +47,7 @@ def test_transposed_convolution_draws_a_checkerboard(example: ModuleType) -> Non
     assert all(errors[1] < errors[0] / 2 for _, errors in found.values())
 
 
-def test_transposed_convolution_prints_and_draws(shown: Callable[[str], str]) -> None:
+def test_transposed_convolution_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("--steps 10 --seeds 1")
     assert len(re.findall(r"\d\.\de[+-]\d\d +\d\.\de-1\d", text)) == 6
     assert "4×4          2                    yes        4" in text
@@ -108,7 +67,7 @@ def test_dilated_convolution_fields(example: ModuleType, dilations) -> None:
     assert example.multiply_adds(dilations) == example.multiply_adds(ones)
 
 
-def test_dilated_convolution_prints_and_draws(shown: Callable[[str], str]) -> None:
+def test_dilated_convolution_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("")
     assert re.search(r"1, 2, 4, 8 +373 .* 31×31 +31×31 +31×31 +961 +100%", text)
     assert re.search(r"4, 4, 4, 4 +373 .* 33×33 +33×33 +33×33 +81 +7%", text)
@@ -161,7 +120,7 @@ def test_temporal_convolution_sees_more_and_forecasts_better(example: ModuleType
     assert (a == b).all()
 
 
-def test_temporal_convolution_prints_and_draws(shown: Callable[[str], str]) -> None:
+def test_temporal_convolution_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("--steps 2 --seeds 1")
     assert re.search(r"1, 2, 4, 8, 16 +7,169 +125 +125 +125 +0 and 300", text)
     assert "2496 months to learn from, 624 held out" in text
@@ -240,7 +199,7 @@ def test_pooling_tolerates_a_shift(example: ModuleType) -> None:
     assert example.change("max", pictures, 1, 0) == example.change("stride", pictures, 1, 0)
 
 
-def test_pooling_prints_and_draws(shown: Callable[[str], str]) -> None:
+def test_pooling_prints_and_draws(shown: Callable[..., str]) -> None:
     text = shown("--seeds 1 --epochs 1 --pictures 200 --tests 50")
     assert re.search(r"max +4×4 .* 1\n", text) and re.search(r"mean +4×4 .* 16\n", text)
     assert re.search(r"stride +29,738 +721,280 ", text)
