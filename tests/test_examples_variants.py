@@ -9,7 +9,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+# -- transposed convolutions ----------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("problem", [(2, 2, 0), (3, 2, 1), (4, 2, 1), (5, 3, 2), (2, 3, 0)])
 def test_transposed_convolution_is_one_of_the_spread_input(example: ModuleType, problem) -> None:
     # Sums of at most 3 * 5 * 5 products of normal numbers.
     assert max(example.differences(*problem, seed=1)) < 75 * 10 * np.finfo(np.float64).eps
