@@ -1,7 +1,7 @@
 # make demo    builds pyconv in a virtual environment of its own and trains on real pictures
 # make test    builds it there and runs the tests
 # make docs    builds it there and makes the site, build/docs/index.html
-# make docs-pictures    runs the experiments in full, for the site's pictures
+# make docs-pictures    runs the experiments and recipes in full, an hour or two, for the site's pictures
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +19,7 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
 
-docs-pictures: $(VENV)/.installed
+docs-pictures: $(VENV)/.installed-pictures
 	$(BIN)/python docs/make_pictures.py
 
 install: $(VENV)/.installed
@@ -43,6 +43,10 @@ $(VENV)/.installed-docs: $(VENV)/.created $(SOURCES) docs/requirements.txt
 	test -e $(VENV)/.installed-test || $(MAKE) install
 	$(BIN)/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	touch $@
+
+$(VENV)/.installed-pictures: $(VENV)/.created $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check '.[plot,models]'
+	touch $@ $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) build
