@@ -14,9 +14,10 @@ import pyconv
 from pyconv import Trainer, functional, models, nn, optim
 from pyconv.cli import main
 from pyconv.data import DataLoader, Split, load_dataset, read_picture, transforms
-from pyconv.recipes import _surgery, transfer
+from pyconv.recipes import transfer
 from pyconv.recipes._labelled import Prepare, colored, few
 from pyconv.recipes._pictures import resized
+from pyconv.recipes.transfer import _fit, _surgery
 
 NEW = [1, 3, 8, 9]  # trousers, dresses, bags, ankle boots
 OLD = [c for c in range(10) if c not in NEW]
@@ -275,7 +276,7 @@ def test_what_frozen_layers_give_is_computed_once(name):
     side = {"mlp": 8, "lenet5": 28}.get(name, 64)
     channels = 1 if name in ("mlp", "lenet5", "small_resnet") else 3
     anatomy = _surgery.Anatomy("fit", model, np.ones((2, channels, side, side), np.float32), None)
-    transfer._prepared(anatomy, "head", 5, False, True, 0.1, 0.1)
+    _fit._prepared(anatomy, "head", 5, False, True, 0.1, 0.1)
     tail = _surgery.tail_of(anatomy)
     assert tail is not None
     assert [n for n, p in tail.named_parameters() if p.requires_grad] == [

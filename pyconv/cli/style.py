@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pyconv.cli.common import UsageError, at_least, between, counts, load_model, numbers
+from pyconv.cli.common import (
+    UsageError,
+    at_least,
+    between,
+    check_folder,
+    counts,
+    load_model,
+    numbers,
+)
 from pyconv.cli.recipe import (
     EPILOG,
     PICTURE_HELP,
@@ -181,9 +189,7 @@ def run(arguments: argparse.Namespace) -> None:
     _check_usage(arguments)
     begin(arguments)
     if arguments.train is not None:
-        from pyconv.cli.style_training import train
-
-        train(arguments, aims(arguments))
+        _train(arguments)
     elif arguments.model is not None:
         _paint(arguments)
     else:
@@ -214,7 +220,7 @@ def aims(arguments: argparse.Namespace) -> dict[str, Any]:
     return {k: getattr(arguments, k) for k in names if getattr(arguments, k) is not None}
 
 
-def judge(arguments: argparse.Namespace) -> tuple[Any, int]:
+def _judge(arguments: argparse.Namespace) -> tuple[Any, int]:
     """The network whose layers are compared, and whether it takes grey pictures (1) or colour
     (3)."""
     wanted = argparse.Namespace(**vars(arguments))
@@ -228,11 +234,24 @@ def judge(arguments: argparse.Namespace) -> tuple[Any, int]:
     return model, channels
 
 
+def _train(arguments: argparse.Namespace) -> None:
+    """A network for one style."""
+    from pyconv.cli.style_training import photographs, train
+
+    check_folder(arguments.output)
+    names = photographs(arguments)
+    model, channels = _judge(arguments)
+    painting = open_picture(arguments.style or _STYLE, channels, arguments.size or _SIZE)
+    shown = open_picture(_CONTENT, channels)
+    steps = arguments.steps or _TRAINING_STEPS
+    train(arguments, names, painting, shown, steps, model=model, **aims(arguments))
+
+
 def _optimise(arguments: argparse.Namespace) -> None:
     """Transfer, reconstruct, grid."""
     from pyconv.recipes import style
 
-    model, channels = judge(arguments)
+    model, channels = _judge(arguments)
     size = arguments.size or _SIZE
     if arguments.reconstruct is not None:
         names = arguments.pictures or [_CONTENT if arguments.reconstruct == "content" else _STYLE]
@@ -285,7 +304,7 @@ def _paint(arguments: argparse.Namespace) -> None:
     if arguments.compare is None:
         finish(style.apply(net, picture), arguments, pictures=[name])
         return
-    model, channels = judge(arguments)
+    model, channels = _judge(arguments)
     if channels != picture.shape[1]:
         raise ValueError(f"--network takes {channels} channels, {arguments.model} others")
     painting = open_picture(arguments.style or _STYLE, channels, arguments.size or _SIZE)

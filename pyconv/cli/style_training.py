@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pyconv.cli.common import check_folder
 from pyconv.cli.recipe import finish, open_picture, pictures_in
 
 _PHOTOGRAPHS = ("colosseum", "gateway_of_india", "great_wall", "machu_picchu")
@@ -42,18 +41,25 @@ class Files(Sequence[np.ndarray]):
         return self._read(i) / np.float32(255)
 
 
-def train(arguments: argparse.Namespace, aims: dict[str, Any]) -> None:
-    """Train, save the network, paint a picture with it."""
+def photographs(arguments: argparse.Namespace) -> list[str]:
+    """What is learned from: a folder's pictures, or those that come with pyconv."""
+    return pictures_in(arguments.train) if arguments.train else list(_PHOTOGRAPHS)
+
+
+def train(
+    arguments: argparse.Namespace,
+    names: Sequence[str],
+    painting: np.ndarray,
+    shown: np.ndarray,
+    steps: int,
+    **aims: Any,
+) -> None:
+    """Train on the pictures of these names, save the network, paint the picture that is shown."""
     import pyconv
     from pyconv import models
-    from pyconv.cli.style import _CONTENT, _SIZE, _STYLE, _TRAINING_STEPS, judge
     from pyconv.recipes import style
 
-    check_folder(arguments.output)
-    names = pictures_in(arguments.train) if arguments.train else list(_PHOTOGRAPHS)
-    model, channels = judge(arguments)
-    painting = open_picture(arguments.style or _STYLE, channels, arguments.size or _SIZE)
-    steps = arguments.steps or _TRAINING_STEPS
+    channels = painting.shape[1]
     pyconv.manual_seed(arguments.seed)
     network = models.transformer_net(in_channels=channels, width=arguments.width, blocks=3)
     checkpoint = (
@@ -68,8 +74,8 @@ def train(arguments: argparse.Namespace, aims: dict[str, Any]) -> None:
         )
     try:
         net = style.train(
-            Files(names, channels, 2 * arguments.crop), painting, model=model, network=network,
-            **aims, size=arguments.crop, batch_size=arguments.batch_size,
+            Files(names, channels, 2 * arguments.crop), painting, network=network, **aims,
+            size=arguments.crop, batch_size=arguments.batch_size,
             steps=steps, rate=arguments.rate or 1e-3, checkpoint=checkpoint,
             resume=arguments.resume, seed=arguments.seed, progress=not arguments.quiet,
         )  # fmt: skip
@@ -80,6 +86,6 @@ def train(arguments: argparse.Namespace, aims: dict[str, Any]) -> None:
     if arguments.checkpoint is None and os.path.exists(checkpoint):
         os.remove(checkpoint)
     print(f"network saved in {arguments.output}")
-    result = style.apply(net, open_picture(_CONTENT, channels))
+    result = style.apply(net, shown)
     result.history = net.metadata["history"]
     finish(result, arguments, output=arguments.output, pictures=len(names))

@@ -1,11 +1,4 @@
-"""What a network has learned, used for other classes: transfer learning and fine-tuning.
-
-The first layers of a network see edges, colours and textures, which are there in any picture; only
-the last ones are about the classes that it was trained for (Yosinski et al., How transferable are
-features in deep neural networks?, 2014). So a new head on layers that stay as they are (transfer
-learning) learns from few pictures; with more of them the old layers are trained on, at a smaller
-rate (fine-tuning).
-"""
+"""A new head for a trained network, and what of the rest is trained along."""
 
 from __future__ import annotations
 
@@ -23,14 +16,11 @@ from pyconv.functional import softmax
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
 from pyconv.nn.utils import unfreeze
-from pyconv.recipes import _surgery
 from pyconv.recipes._curves import curves
 from pyconv.recipes._labelled import Prepare, check_channels, labelled, pictures
 from pyconv.recipes._network import Network
 from pyconv.recipes._result import Result, figure_type, show
-from pyconv.recipes._transfer_study import Study, study
-
-__all__ = ["Study", "Transferred", "fit", "judged", "predict", "study"]
+from pyconv.recipes.transfer import _surgery
 
 _STEPS, _EPOCHS = 300, (5, 60)  # by default so many steps, in so many epochs
 _SHOWN = 18  # pictures on the sheet
@@ -233,12 +223,12 @@ def fit(
     check.boolean(name, "progress", progress)
 
     model = unfreeze(copy.deepcopy(model))
-    shape = _shape(model, samples.x, size)
+    shape = picture_shape(model, samples.x, size)
     for argument, split in (("train", samples), ("validation", kept)):
         if split is not None:
             check_channels(name, argument, split.x, shape[0])
     network = Network(name, model)
-    normalization = _metadata(model).get("normalization")
+    normalization = metadata_of(model).get("normalization")
     plain = Prepare(shape, normalization)
     state = random.get_rng_state()
     random.manual_seed(seed)
@@ -313,9 +303,9 @@ def predict(model: Module, x: np.ndarray) -> np.ndarray:
     (3, 10)
     """
     network = Network("predict", model)
-    shape = _shape(model, pictures("predict", "x", x), None, "predict")
+    shape = picture_shape(model, pictures("predict", "x", x), None, "predict")
     check_channels("predict", "x", x, shape[0])
-    prepare = Prepare(shape, _metadata(model).get("normalization"))
+    prepare = Prepare(shape, metadata_of(model).get("normalization"))
     loader = DataLoader((x, np.zeros(len(x))), _EVALUATION_BATCH, transform=prepare, workers=1)
     scores = training.predict(model, loader, network.device)
     return softmax(scores, 1).numpy()
@@ -351,7 +341,7 @@ def judged(model: Module, split: Split, count: int = _SHOWN) -> tuple[np.ndarray
         members = split.y == label
         turn[members] = np.arange(members.sum())
     some = split[np.argsort(turn, kind="stable")[:count]]
-    names = _metadata(model).get("classes")
+    names = metadata_of(model).get("classes")
     shares = predict(model, some.x)
     names = names or [str(i) for i in range(shares.shape[1])]
     titles = []
@@ -363,7 +353,7 @@ def judged(model: Module, split: Split, count: int = _SHOWN) -> tuple[np.ndarray
     return x.astype(np.float32), titles
 
 
-def _metadata(model: Module) -> dict[str, Any]:
+def metadata_of(model: Module) -> dict[str, Any]:
     return getattr(model, "metadata", None) or {}
 
 
@@ -383,9 +373,9 @@ def _names(classes: Any, train: Any, samples: Split, kept: Split | None) -> list
     return list(classes)
 
 
-def _shape(model: Module, x: np.ndarray, size: Any, name: str = "fit") -> tuple[int, ...]:
+def picture_shape(model: Module, x: np.ndarray, size: Any, name: str = "fit") -> tuple[int, ...]:
     """C, H, W of what the model gets."""
-    found = _metadata(model).get("input_shape")
+    found = metadata_of(model).get("input_shape")
     shape = tuple(found) if found and len(found) == 3 else x.shape[1:]
     if not found:  # colour or grey is what the first convolution says
         first = next((m for m in model.modules() if hasattr(m, "in_channels")), None)

@@ -12,11 +12,12 @@ import numpy as np
 from pyconv.data import Split
 from pyconv.kernels import _checks as check
 from pyconv.nn.module import Module
-from pyconv.recipes import _surgery
 from pyconv.recipes._labelled import Prepare, few, labelled
 from pyconv.recipes._network import Network
 from pyconv.recipes._result import Result, figure_type
 from pyconv.recipes._steps import steps_with_bar
+from pyconv.recipes.transfer import _surgery
+from pyconv.recipes.transfer._fit import fit, judged, metadata_of, picture_shape, predict
 
 WAYS: dict[str, dict[str, Any]] = {
     "from scratch": {"freeze_until": None, "fresh": True},
@@ -180,8 +181,6 @@ def study(
     >>> [row["way"] for row in found.history[:3]], found.layers
     (['from scratch', 'transferred', 'fine-tuned'], ['(nothing)', '3', '(all old layers)'])
     """
-    from pyconv.recipes import transfer
-
     name = "study"
     samples, judged_on = labelled(name, "train", train), labelled(name, "test", test)
     classes = int(max(samples.y.max(), judged_on.y.max())) + 1
@@ -214,14 +213,14 @@ def study(
             chosen = _options(row)
             key = (row["per_class"], row["repeat"], *sorted(chosen.items(), key=str))
             if key not in known:  # the ends of the cuts may have been trained already
-                found = transfer.fit(
+                found = fit(
                     model, split, **chosen, **options, seed=seed + row["repeat"], progress=False
                 )
-                says = transfer.predict(found.model, judged_on.x).argmax(1)
+                says = predict(found.model, judged_on.x).argmax(1)
                 known[key] = float((says == judged_on.y).mean())
             history.append({**row, "accuracy": known[key]})
             bar.set_postfix_str(f"{row['way']}: {known[key]:.1%}")
-    images, titles = transfer.judged(found.model, judged_on)
+    images, titles = judged(found.model, judged_on)
     return Study(images, history, titles, layers)
 
 
@@ -236,13 +235,11 @@ def _options(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cuts(model: Module, samples: Split, cuts: Any, options: dict[str, Any]) -> list[str]:
-    from pyconv.recipes import transfer
-
     name = "study"
     if not isinstance(model, Module):
         raise TypeError(f"{name}: model must be a Module, got {type(model).__name__}")
-    shape = transfer._shape(model, samples.x, options.get("size"), name)
-    x = Prepare(shape, transfer._metadata(model).get("normalization"))(samples.x[:2])
+    shape = picture_shape(model, samples.x, options.get("size"), name)
+    x = Prepare(shape, metadata_of(model).get("normalization"))(samples.x[:2])
     anatomy = _surgery.Anatomy(
         name, copy.deepcopy(model), Network(name, model).place(x), options.get("head")
     )
