@@ -68,8 +68,7 @@ def train(
     if not arguments.quiet:
         print(
             f"{len(names)} pictures; {steps} steps of {arguments.batch_size} squares of "
-            f"{arguments.crop}×{arguments.crop}: about a quarter of a second each on two cores, "
-            "the bar tells the time that remains",
+            f"{arguments.crop}×{arguments.crop}; the bar tells the time that remains",
             flush=True,
         )
     try:
