@@ -31,39 +31,49 @@ def main(names: list[str]) -> int:
     recipes = {Path(file).stem: (file, command) for file, command in FIGURE.findall(page)}
     pages = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "docs").rglob("*.md"))
     kinds = dict(DRAWN.findall(pages))
+    unknown = [name for name in names if name not in (*experiments, *recipes)]
+    if unknown:
+        sys.exit(f"no such experiment or recipe: {', '.join(unknown)}")
     failed = 0
     for name in names or [name for name in (*experiments, *recipes) if name not in LEFT_OUT]:
+        print(name, flush=True)
         if name in recipes:
-            file, arguments = recipes[name]
-            command = [sys.executable, "-m", "pyconv", *shlex.split(arguments), "--quiet"]
-            with tempfile.TemporaryDirectory() as folder:  # for the networks that are trained
-                said = run(name, [*command, "--out", file], folder)
-                if said is None:
-                    failed += 1
-                    continue
-                shutil.copy(Path(folder, file), PICTURES / file)
-            said = re.sub(r", \d[\d.]* s\b", "", said)  # how long it took
-            said = said.replace(f"{file} written\n", "").replace(f", picture in {file}", "")
-            (PICTURES / f"{name}.txt").write_text(said, encoding="utf-8")
-            continue
-        script = ROOT / "examples" / f"{name}.py"
-        command = [sys.executable, str(script)]
-        if ".plot" in script.read_text(encoding="utf-8"):
-            command += ["--plot", f"docs/pictures/{name}.{kinds.get(name, 'png')}"]
-        said = run(name, command, ROOT)
+            said = recipe(*recipes[name])
+        else:
+            said = experiment(name, kinds.get(name, "png"))
         if said is None:
             failed += 1
+            print(f"{name} failed", file=sys.stderr)
         else:
             (PICTURES / f"{name}.txt").write_text(said, encoding="utf-8")
     return failed
 
 
-def run(name: str, command: list[str], folder: str | Path) -> str | None:
+def recipe(file: str, arguments: str) -> str | None:
+    """Run the command of a recipe; what it prints, but where that was written and how long it
+    took."""
+    command = [sys.executable, "-m", "pyconv", *shlex.split(arguments), "--quiet", "--out", file]
+    with tempfile.TemporaryDirectory() as folder:  # for the networks that are trained
+        said = run(command, folder)
+        if said is None:
+            return None
+        shutil.copy(Path(folder, file), PICTURES / file)
+    said = re.sub(r", \d[\d.]* s\b", "", said)
+    return said.replace(f"{file} written\n", "").replace(f", picture in {file}", "")
+
+
+def experiment(name: str, kind: str) -> str | None:
+    """Run a script of examples/, which draws if it can; what it prints."""
+    script = ROOT / "examples" / f"{name}.py"
+    command = [sys.executable, str(script)]
+    if ".plot" in script.read_text(encoding="utf-8"):
+        command += ["--plot", f"docs/pictures/{name}.{kind}"]
+    return run(command, ROOT)
+
+
+def run(command: list[str], folder: str | Path) -> str | None:
     """What a command prints, or None if it fails."""
-    print(name, flush=True)
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        print(f"{name} failed", file=sys.stderr)
     return None if done.returncode else done.stdout
 
 
